@@ -1,0 +1,35 @@
+# make reproduce   from nothing to the database and the site
+# make test        everything the tests prove
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: venv reproduce test lint lock clean
+
+venv: .venv/.made
+
+.venv/.made: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "oiplib needs Python 3.11, 3.12 or 3.13, and %s is %d.%d: call make with PYTHON=python3.12, say" % (sys.executable, *v))'
+	@echo 'Making .venv from requirements.lock: TensorFlow, Jupyter Book and what they need, 2.8 GB on disk'
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install -qq --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
+
+reproduce: venv
+	$(BIN)/oip reproduce $(ARGS)
+
+test: venv
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# A lock for all supported versions of Python, with hashes and without an index's name (needs uv).
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-annotate --extra dev pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf .venv site site.work oip.db oip.db-shm oip.db-wal

@@ -1,0 +1,46 @@
+"""What the feature maps of a CNN respond to: OIPs, kept with their seeds in one database.
+
+The names here are loaded when they are first used, so that importing the package, and reading
+a database, doesn't load TensorFlow.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": ("InputError", "OipError"),
+    "specs": (
+        "AscentSpec",
+        "CnnSpec",
+        "FluctuationSpec",
+        "FluctuationStart",
+        "GridSpec",
+        "PatternStart",
+        "ScanSpec",
+        "StudySpec",
+        "TrialSpec",
+    ),
+    "images": ("resize", "standardize"),
+    "fluctuations": ("fluctuation_images",),
+    "patterns": ("distinct", "pattern_images"),
+    "responses": ("LayerMaps",),
+    "ascent": ("Ascents", "ascend"),
+    "precursor": ("scan", "screen", "try_fluctuations"),
+    "store": ("OipFilter", "Store"),
+    "study": ("Study", "Summary"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'oiplib' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,238 @@
+"""Gradient ascent of many images at once, each towards the map of its own (article IX).
+
+One step of the article's rule: ``x <- standardize(x + epsilon * g / rms(g))``, where g is the
+gradient of the map's response with respect to the pixels.
+
+==================  ===============================================================
+the map responds     the image climbs; its loss is traced at every step
+it doesn't, at 0     loss and gradient are 0 for ever: the image stays as it was and
+                     the ascent ends as ``silent``
+==================  ===============================================================
+
+The batch has a fixed size, filled up with copies where images are missing: a convolution may
+sum in another order for another batch size, and a hundred steps make that visible. In a batch
+of fixed size an image's ascent doesn't depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._tf import tf
+from .errors import InputError
+from .images import standardize
+from .progress import SILENT
+from .responses import LayerMaps, check_images
+from .specs import AscentSpec
+
+BATCH_SIZE = 64
+
+#: Why an ascent ended: all epochs done; the relative change of the loss fell below the
+#: criterion; the map doesn't react to the image.
+STOP_REASONS = ("n_epochs", "converged", "silent")
+
+# Keeps 0/0 away, far below the gradient of any map that reacts.
+_TINY = 1e-20
+
+
+@dataclass(frozen=True)
+class Ascents:
+    """What became of n starts.
+
+    Attributes
+    ----------
+    images : float32, (n, height, width, channels)
+        The images they ended with.
+    losses : float32, (n,)
+        The maps' responses to these images.
+    steps : int64, (n,)
+        How many steps were taken.
+    stop_reasons : str, (n,)
+        One of `STOP_REASONS`.
+    report_steps : (r,)
+        The steps at which the frames were taken.
+    frames : float32, (n, r, height, width, channels)
+        Images on the way; from its end on, an ascent's frames repeat its last image.
+    traces : float32, (n, n_epochs)
+        Loss at every step, NaN after an ascent's end.
+    """
+
+    images: np.ndarray
+    losses: np.ndarray
+    steps: np.ndarray
+    stop_reasons: np.ndarray
+    report_steps: np.ndarray
+    frames: np.ndarray
+    traces: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, chosen: np.ndarray) -> Ascents:
+        """Some of them, by index or as a mask."""
+        per_start = {
+            f.name: getattr(self, f.name)[chosen]
+            for f in dataclasses.fields(self)
+            if f.name != "report_steps"
+        }
+        return Ascents(report_steps=self.report_steps, **per_start)
+
+
+def ascend(
+    layer: LayerMaps,
+    images: np.ndarray,
+    maps: np.ndarray,
+    spec: AscentSpec,
+    batch_size: int = BATCH_SIZE,
+    progress: Any = SILENT,
+) -> Ascents:
+    """Ascend each image towards its map.
+
+    Parameters
+    ----------
+    layer
+        Whose maps.
+    images : array, (n, height, width, channels)
+        Starts, standardized.
+    maps : integers, (n,)
+        The map that each start shall excite, in [0, layer.n_maps).
+    spec
+        Rule, number of epochs, reports and stop criterion.
+    batch_size
+        Images per gradient. Results are bit for bit the same only for the same batch size.
+    progress
+        A progress bar that counts gradient images.
+
+    Raises
+    ------
+    InputError
+        If shapes don't match, or a map is out of range.
+    """
+    check_images(images, layer.image_shape)
+    maps = check_maps(maps, layer.n_maps)
+    if len(images) != len(maps):
+        raise InputError(f"{len(images)} images need as many maps, not {len(maps)}")
+    climb = climber(layer)
+    result = _empty(len(images), layer.image_shape, spec)
+    for first in range(0, len(images), batch_size):
+        chosen = np.arange(first, min(first + batch_size, len(images)))
+        padded = np.resize(chosen, batch_size)
+        _ascend_batch(climb, images[padded], maps[padded], spec, result, chosen, progress)
+    return result
+
+
+def climber(layer: LayerMaps) -> Any:
+    """The compiled loop of a layer, made once and kept with it."""
+    if "climb" not in layer.compiled:
+        layer.compiled["climb"] = _compile(layer)
+    return layer.compiled["climb"]
+
+
+def gradients(layer: LayerMaps, images: Any, maps: Any) -> tuple[Any, Any]:
+    """Losses (n,) and their gradients (n, height, width, channels), as tensors."""
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        losses = tf.gather(layer.traced(images), maps, axis=1, batch_dims=1)
+    return losses, tape.gradient(losses, images)
+
+
+def rms_normalized(gradient: Any) -> tuple[Any, Any]:
+    """Each image's gradient with root mean square 1, and which of them aren't exactly 0."""
+    pixels = (1, 2, 3)
+    # Squares of small gradients would underflow: take the largest component out first.
+    largest = tf.reduce_max(tf.abs(gradient), axis=pixels, keepdims=True)
+    scaled = gradient / (largest + _TINY)
+    rms = tf.sqrt(tf.reduce_mean(tf.square(scaled), axis=pixels, keepdims=True))
+    return scaled / (rms + _TINY), tf.reshape(largest, [-1]) > 0
+
+
+def check_maps(maps: Any, n_maps: int) -> np.ndarray:
+    """The map indices as an array; `InputError` if one is out of range."""
+    maps = np.atleast_1d(np.asarray(maps, np.int32))
+    wrong = maps[(maps < 0) | (maps >= n_maps)]
+    if len(wrong):
+        raise InputError(f"there is no map {wrong[0]}: choose 0 to {n_maps - 1}")
+    return maps
+
+
+def _compile(layer: LayerMaps) -> Any:
+    pixels = tf.TensorSpec((None, *layer.image_shape), tf.float32)
+    per_image = [tf.TensorSpec((None,), kind) for kind in (tf.int32, tf.bool, tf.float32)]
+    scalars = [tf.TensorSpec((), kind) for kind in (tf.int32, tf.float32, tf.float32)]
+
+    @tf.function(input_signature=[pixels, *per_image, *scalars])
+    def climb(images, maps, active, previous, n_steps, epsilon, criterion):  # type: ignore[no-untyped-def]
+        trace = tf.TensorArray(tf.float32, n_steps, element_shape=(None,))
+        done = 0
+        while done < n_steps and tf.reduce_any(active):
+            losses, gradient = gradients(layer, images, maps)
+            trace = trace.write(done, tf.where(active, losses, np.nan))
+            direction, moves = rms_normalized(gradient)
+            converged = tf.abs(losses - previous) < criterion * tf.abs(losses)
+            previous = tf.where(active, losses, previous)
+            active = active & moves & ~converged
+            stepped = standardize(images + epsilon * direction)
+            images = tf.where(active[:, None, None, None], stepped, images)
+            done += 1
+        while done < n_steps:
+            trace = trace.write(done, tf.fill(tf.shape(previous), np.nan))
+            done += 1
+        return images, active, previous, trace.stack()
+
+    return climb
+
+
+def _empty(n: int, shape: tuple[int, ...], spec: AscentSpec) -> Ascents:
+    reports = spec.report_steps
+    return Ascents(
+        images=np.empty((n, *shape), np.float32),
+        losses=np.empty(n, np.float32),
+        steps=np.empty(n, np.int64),
+        stop_reasons=np.empty(n, "U16"),
+        report_steps=np.array(reports, np.int64),
+        frames=np.empty((n, len(reports), *shape), np.float32),
+        traces=np.empty((n, spec.n_epochs), np.float32),
+    )
+
+
+def _ascend_batch(
+    climb: Any,
+    images: np.ndarray,
+    maps: np.ndarray,
+    spec: AscentSpec,
+    result: Ascents,
+    chosen: np.ndarray,
+    progress: Any,
+) -> None:
+    """Ascend one full batch from report to report; write its first images' results."""
+    n = len(chosen)
+    active: Any = np.ones(len(images), bool)
+    previous: Any = np.full(len(images), np.inf, np.float32)
+    criterion = spec.conv_criterion if spec.stop_with_convergence else 0.0
+    # The last stretch takes the loss of the final image; its step is not kept.
+    ends = [*spec.report_steps[1:], spec.n_epochs]
+    current: Any = images
+    for k, (begin, end) in enumerate(zip(spec.report_steps, ends, strict=True)):
+        result.frames[chosen, k] = current[:n]
+        moved, active, previous, trace = climb(
+            current, maps, active, previous, end - begin, spec.epsilon, criterion
+        )
+        result.traces[chosen, begin:end] = trace.numpy().T[:n]
+        current = moved if end < spec.n_epochs else current
+        progress.update(n * (end - begin))
+    result.images[chosen] = current[:n]
+    _conclude(result, chosen, spec, active.numpy()[:n])
+
+
+def _conclude(result: Ascents, chosen: np.ndarray, spec: AscentSpec, active: np.ndarray) -> None:
+    traces = result.traces[chosen]
+    last = np.sum(~np.isnan(traces), axis=1) - 1
+    result.steps[chosen] = last
+    result.losses[chosen] = traces[np.arange(len(chosen)), last]
+    reasons = np.where(active, "n_epochs", "converged")
+    silent = ~active & (result.losses[chosen] == 0)
+    result.stop_reasons[chosen] = np.where(silent, "silent", reasons)

@@ -1,0 +1,9 @@
+"""Errors that a user can do something about: one line, which the command line prints as it is."""
+
+
+class OipError(Exception):
+    """Something failed; the message says what, and what to do about it (exit status 1)."""
+
+
+class InputError(OipError, ValueError):
+    """What was asked for can't be; the message names the valid choices (exit status 2)."""

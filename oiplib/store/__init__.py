@@ -1,0 +1,17 @@
+"""The database: every network, run, screening, scan and OIP. Knows nothing of TensorFlow."""
+
+from .database import OipFilter, Store, database_url
+from .models import Layer, Network, Oip, Run, Rung, Scan, Screening
+
+__all__ = [
+    "Layer",
+    "Network",
+    "Oip",
+    "OipFilter",
+    "Run",
+    "Rung",
+    "Scan",
+    "Screening",
+    "Store",
+    "database_url",
+]

@@ -1,0 +1,360 @@
+"""Open a database, write finished units of work, ask for what is in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Select, create_engine, event, func, inspect, make_url, select
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker, undefer
+
+from ..errors import InputError, OipError
+from .models import Base, Layer, Network, Oip, Run, Scan, Screening
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OipFilter:
+    """Which OIPs: every condition that isn't None must hold.
+
+    Attributes
+    ----------
+    maps
+        Map indices.
+    layer
+        Name of a layer.
+    network
+        Id of a network.
+    best
+        Only the one with the largest loss of each map.
+    """
+
+    maps: Sequence[int] | None = None
+    layer: str | None = None
+    network: int | None = None
+    best: bool = False
+
+
+class Store:
+    """A database of OIPs.
+
+    Parameters
+    ----------
+    target : str or path
+        An SQLite file, or any URL that SQLAlchemy understands.
+    create : bool
+        Make the tables where there are none; without it, a missing database is an error.
+
+    Raises
+    ------
+    OipError
+        If the database doesn't exist, can't be opened or written, or isn't one of ours.
+    """
+
+    def __init__(self, target: str | os.PathLike[str], create: bool = False) -> None:
+        self.url = database_url(target)
+        self.name = str(self.url.database) if _is_file(self.url) else str(self.url)
+        if _is_file(self.url) and not create and not Path(self.name).is_file():
+            raise OipError(
+                f"there is no database {self.name}: make one with 'oip reproduce', or name "
+                "another with --db"
+            )
+        try:
+            self._engine = create_engine(self.url)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise InputError(f"{self.name} can't be used as a database: {error}") from None
+        if self._engine.dialect.name == "sqlite":
+            event.listen(self._engine, "connect", _writing_pragmas if create else _pragmas)
+        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
+        with self._errors():
+            self._check_tables(create)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction: committed at the end, undone by an error."""
+        with self._errors(), self._sessions.begin() as session:
+            yield session
+
+    def close(self) -> None:
+        """Give all connections back; the write-ahead log goes back into the file."""
+        self._engine.dispose()
+
+    # --- networks and layers ---
+
+    def networks(self) -> list[Network]:
+        """All networks, oldest first."""
+        with self.session() as session:
+            return list(session.scalars(select(Network).order_by(Network.id)))
+
+    def network(self, id: int) -> Network:
+        """One network with its layers, architecture and weights.
+
+        Raises
+        ------
+        InputError
+            If there is no such network.
+        """
+        loaded = [undefer(Network.architecture), undefer(Network.weights)]
+        with self.session() as session:
+            found = session.get(Network, id, options=loaded)
+            if found is None:
+                known = session.scalars(select(Network.id).order_by(Network.id)).all()
+                raise InputError(f"there is no network {id}: choose one of {_listed(known)}")
+            return found
+
+    def network_of(self, spec_sha256: str) -> Network | None:
+        """The network that was trained by a spec, if it is stored."""
+        with self.session() as session:
+            return session.scalar(select(Network).where(Network.spec_sha256 == spec_sha256))
+
+    def network_with(self, weights_sha256: str, architecture: str) -> Network | None:
+        """The network with these very weights, if it is stored."""
+        with self.session() as session:
+            return session.scalar(
+                select(Network).where(
+                    Network.weights_sha256 == weights_sha256,
+                    Network.architecture == architecture,
+                )
+            )
+
+    def layer(self, network_id: int, name: str) -> Layer:
+        """A layer of a network by its name.
+
+        Raises
+        ------
+        InputError
+            If the network has no such layer.
+        """
+        with self.session() as session:
+            rows = session.scalars(select(Layer).where(Layer.network_id == network_id)).all()
+        for row in rows:
+            if row.name == name:
+                return row
+        known = _listed([row.name for row in rows])
+        raise InputError(f"unknown layer {name!r}: choose one of {known}")
+
+    # --- units of work ---
+
+    def add(self, row: Network | Screening) -> None:
+        """Store a finished network or screening."""
+        with self.session() as session:
+            session.add(row)
+
+    def add_scan(self, scan: Scan, oips: Sequence[Oip]) -> None:
+        """Store one map's finished scan and its OIPs, all or nothing.
+
+        An OIP that another scan has found from the same start by the same ascent is kept as it
+        is: the same result is the same row.
+        """
+        with self.session() as session:
+            known = session.scalars(select(Oip.key).where(Oip.key.in_([o.key for o in oips])))
+            stored = set(known)
+            session.add(scan)
+            session.add_all(oip for oip in oips if oip.key not in stored)
+
+    def start_run(self, kind: str, spec: Row | None, environment: Row) -> int:
+        """Note that work begins; returns the run's id."""
+        run = Run(kind=kind, spec=spec, started=datetime.now(UTC), environment=environment)
+        with self.session() as session:
+            session.add(run)
+        return run.id
+
+    def end_run(self, run_id: int, status: str, error: str | None = None) -> None:
+        """Note how the work ended: ``done``, ``failed`` or ``interrupted``."""
+        with self.session() as session:
+            run = session.get_one(Run, run_id)
+            run.status, run.error = status, error
+            run.seconds = (datetime.now(UTC) - run.started).total_seconds()
+
+    def screening(self, layer_id: int, spec_sha256: str) -> Screening | None:
+        """The screening of a layer by a spec, if it is stored."""
+        with self.session() as session:
+            return session.scalar(
+                select(Screening).where(
+                    Screening.layer_id == layer_id, Screening.spec_sha256 == spec_sha256
+                )
+            )
+
+    def scanned_maps(self, layer_id: int, spec_sha256: str) -> set[int]:
+        """Maps whose scan by a spec is finished."""
+        chosen = select(Scan.map).where(Scan.layer_id == layer_id, Scan.spec_sha256 == spec_sha256)
+        with self.session() as session:
+            return set(session.scalars(chosen))
+
+    def scans(self, layer_id: int, map: int | None = None) -> list[Scan]:
+        """Finished scans of a layer, or of one of its maps, with their rungs."""
+        chosen = select(Scan).where(Scan.layer_id == layer_id).order_by(Scan.map, Scan.id)
+        if map is not None:
+            chosen = chosen.where(Scan.map == map)
+        with self.session() as session:
+            return list(session.scalars(chosen))
+
+    def scan_keys(self, layer_id: int, map: int | None = None) -> list[tuple[int, str]]:
+        """Map and spec of the finished scans: what a page shows, without its arrays."""
+        chosen = select(Scan.map, Scan.spec_sha256).where(Scan.layer_id == layer_id)
+        if map is not None:
+            chosen = chosen.where(Scan.map == map)
+        with self.session() as session:
+            return sorted((row[0], row[1]) for row in session.execute(chosen))
+
+    # --- OIPs ---
+
+    def oip_rows(self, wanted: OipFilter) -> list[Row]:
+        """OIPs without their arrays, by layer and map, the largest loss first.
+
+        Raises
+        ------
+        InputError
+            If the filter names a map, layer or network that doesn't exist.
+        """
+        with self.session() as session:
+            self._check_filter(session, wanted)
+            return [_row(oip) for oip in session.scalars(_select_oips(wanted))]
+
+    def oips(self, wanted: OipFilter) -> list[Oip]:
+        """OIPs with their arrays, in the order of `oip_rows`."""
+        chosen = _select_oips(wanted).options(*_oip_arrays())
+        with self.session() as session:
+            self._check_filter(session, wanted)
+            return list(session.scalars(chosen))
+
+    def oip(self, id: int) -> Oip:
+        """One OIP with its arrays.
+
+        Raises
+        ------
+        InputError
+            If there is no such OIP.
+        """
+        with self.session() as session:
+            found = session.get(Oip, id, options=_oip_arrays())
+            if found is None:
+                low, high = session.execute(select(func.min(Oip.id), func.max(Oip.id))).one()
+                known = "the database has none" if low is None else f"choose {low} to {high}"
+                raise InputError(f"there is no OIP {id}: {known}")
+            return found
+
+    # --- the rest ---
+
+    def _check_filter(self, session: Session, wanted: OipFilter) -> None:
+        layers = session.scalars(select(Layer)).all()
+        if wanted.network is not None:
+            known = sorted({layer.network_id for layer in layers})
+            if wanted.network not in known:
+                raise InputError(
+                    f"there is no network {wanted.network}: choose one of {_listed(known)}"
+                )
+            layers = [layer for layer in layers if layer.network_id == wanted.network]
+        if wanted.layer is not None:
+            names = list(dict.fromkeys(layer.name for layer in layers))
+            if wanted.layer not in names:
+                raise InputError(f"unknown layer {wanted.layer!r}: choose one of {_listed(names)}")
+            layers = [layer for layer in layers if layer.name == wanted.layer]
+        n_maps = max((layer.n_maps for layer in layers), default=0)
+        for map in wanted.maps or ():
+            if n_maps and not 0 <= map < n_maps:
+                raise InputError(f"there is no map {map}: choose 0 to {n_maps - 1}")
+
+    def _check_tables(self, create: bool) -> None:
+        present = set(inspect(self._engine).get_table_names())
+        if present and not present >= set(Base.metadata.tables):
+            raise OipError(f"{self.name} is a database, but not one of oiplib's: name another")
+        if create:
+            Base.metadata.create_all(self._engine)
+        elif not present:
+            raise OipError(f"{self.name} is empty: fill it with 'oip reproduce'")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise _explained(self.name, error) from None
+
+
+def database_url(target: str | os.PathLike[str]) -> URL:
+    """The URL of a database that was named by a path or a URL."""
+    text = os.fspath(target)
+    try:
+        return make_url(text) if "://" in text else URL.create("sqlite", database=text)
+    except ArgumentError:
+        raise InputError(f"{text} is neither a file nor a database URL") from None
+
+
+def _is_file(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+
+
+def _pragmas(connection: Any, record: Any) -> None:
+    for pragma in ("foreign_keys = ON", "busy_timeout = 30000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _writing_pragmas(connection: Any, record: Any) -> None:
+    _pragmas(connection, record)
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _select_oips(wanted: OipFilter) -> Select[Oip]:
+    chosen = select(Oip).join(Oip.layer)
+    if wanted.maps is not None:
+        chosen = chosen.where(Oip.map.in_(wanted.maps))
+    if wanted.layer is not None:
+        chosen = chosen.where(Layer.name == wanted.layer)
+    if wanted.network is not None:
+        chosen = chosen.where(Layer.network_id == wanted.network)
+    if wanted.best:
+        rank = func.row_number().over(
+            partition_by=(Oip.layer_id, Oip.map), order_by=(Oip.loss.desc(), Oip.id)
+        )
+        ranked = select(Oip.id, rank.label("rank")).subquery()
+        chosen = chosen.join(ranked, ranked.c.id == Oip.id).where(ranked.c.rank == 1)
+    return chosen.order_by(Layer.network_id, Layer.position, Oip.map, Oip.loss.desc(), Oip.id)
+
+
+def _oip_arrays() -> list[Any]:
+    return [undefer(column) for column in (Oip.image, Oip.report_steps, Oip.frames, Oip.trace)]
+
+
+def _row(oip: Oip) -> Row:
+    return {
+        "id": oip.id,
+        "network": oip.layer.network_id,
+        "layer": oip.layer.name,
+        "map": oip.map,
+        "loss": oip.loss,
+        "steps": oip.steps,
+        "stop_reason": oip.stop_reason,
+        "origin": oip.origin,
+        "start": oip.start,
+        "spec": oip.spec,
+        "created": oip.created.isoformat(timespec="seconds"),
+    }
+
+
+def _listed(known: Sequence[Any]) -> str:
+    return ", ".join(map(str, known)) or "none: the database is empty"
+
+
+def _explained(name: str, error: SQLAlchemyError) -> OipError:
+    """One line on what a user can do about a database that doesn't work."""
+    reason = " ".join(str(getattr(error, "orig", None) or error).split())
+    hints = {
+        "unable to open": "check that the folder exists and can be written",
+        "readonly": "it can't be written: check its permissions, or name another with --db",
+        "not a database": "it is some other file or damaged: name another with --db",
+        "malformed": "it is damaged: go back to a copy",
+        "no such": "it was made by another version of oiplib",
+        "locked": "another program is writing it: try again",
+        "full": "make room on the disk",
+    }
+    hint = next((hint for word, hint in hints.items() if word in reason), "")
+    return OipError(f"database {name}: {reason}{'; ' if hint else ''}{hint}")

@@ -1,0 +1,196 @@
+"""The tables of the database: the experiment, whole."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import numpy as np
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import JSON, TypeDecorator
+
+from .arrays import Array
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC, whatever the database makes of time zones."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """UTC without a zone."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """UTC with its zone."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        dict[str, Any]: JSON,
+        datetime: UtcTime,
+        bytes: LargeBinary,
+    }
+
+
+class Network(Base):
+    """A trained network: enough to rebuild it without anything else."""
+
+    __tablename__ = "networks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    spec: Mapped[dict[str, Any] | None]
+    spec_sha256: Mapped[str | None] = mapped_column(unique=True)
+    architecture: Mapped[str] = mapped_column(deferred=True)
+    weights: Mapped[bytes] = mapped_column(deferred=True)
+    weights_sha256: Mapped[str]
+    image_height: Mapped[int]
+    image_width: Mapped[int]
+    image_channels: Mapped[int]
+    history: Mapped[dict[str, Any]]
+    accuracy: Mapped[float | None]
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    created: Mapped[datetime]
+    layers: Mapped[list[Layer]] = relationship(order_by="Layer.position", lazy="selectin")
+
+    __table_args__ = (CheckConstraint("accuracy BETWEEN 0 AND 1"),)
+
+
+class Layer(Base):
+    """A layer of a network that has maps."""
+
+    __tablename__ = "layers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
+    position: Mapped[int]
+    name: Mapped[str]
+    n_maps: Mapped[int]
+    map_height: Mapped[int]
+    map_width: Mapped[int]
+
+    __table_args__ = (UniqueConstraint("network_id", "name"), CheckConstraint("n_maps > 0"))
+
+
+class Run(Base):
+    """One piece of work: what was asked, when, on what, how long, how it ended."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    spec: Mapped[dict[str, Any] | None]
+    started: Mapped[datetime]
+    seconds: Mapped[float | None]
+    status: Mapped[str] = mapped_column(default="running")
+    error: Mapped[str | None]
+    environment: Mapped[dict[str, Any]]
+
+    __table_args__ = (CheckConstraint("status IN ('running', 'done', 'failed', 'interrupted')"),)
+
+
+class Screening(Base):
+    """All distinct patterns of a grid, shown to a layer."""
+
+    __tablename__ = "screenings"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    n_patterns: Mapped[int]
+    n_reacting: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    top_indices: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+    top_responses: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    histogram: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+
+    __table_args__ = (UniqueConstraint("layer_id", "spec_sha256"),)
+
+
+class Scan(Base):
+    """One map's search for OIPs by one spec, finished; its rungs hold all candidates."""
+
+    __tablename__ = "scans"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    map: Mapped[int]
+    origin: Mapped[str]
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    rungs: Mapped[list[Rung]] = relationship(
+        order_by="Rung.number", lazy="selectin", cascade="all, delete-orphan"
+    )
+
+    __table_args__ = (
+        UniqueConstraint("layer_id", "map", "spec_sha256"),
+        CheckConstraint("map >= 0"),
+    )
+
+
+class Rung(Base):
+    """Where the candidates of a scan stood after some steps.
+
+    `starts` are pattern indices or trial numbers; those that stand in no later rung, and
+    became no OIP, were dropped because others had a larger loss, or theirs was 0.
+    """
+
+    __tablename__ = "rungs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scan_id: Mapped[int] = mapped_column(ForeignKey("scans.id"), index=True)
+    number: Mapped[int]
+    steps: Mapped[int]
+    starts: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    losses: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+
+    __table_args__ = (UniqueConstraint("scan_id", "number"),)
+
+
+class Oip(Base):
+    """An image to which a map responds strongly, and where it came from."""
+
+    __tablename__ = "oips"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    map: Mapped[int]
+    origin: Mapped[str]
+    start: Mapped[dict[str, Any]]
+    spec: Mapped[dict[str, Any]]
+    loss: Mapped[float]
+    steps: Mapped[int]
+    stop_reason: Mapped[str]
+    image: Mapped[np.ndarray] = mapped_column(Array("float32", 3), deferred=True)
+    report_steps: Mapped[np.ndarray] = mapped_column(Array("int64", 1), deferred=True)
+    # For the eye only, so half precision will do: the last frame is `image`, the first is
+    # rebuilt from `start`, any other by ascending again.
+    frames: Mapped[np.ndarray] = mapped_column(Array("float16", 4), deferred=True)
+    trace: Mapped[np.ndarray] = mapped_column(Array("float32", 1), deferred=True)
+    created: Mapped[datetime]
+    layer: Mapped[Layer] = relationship(lazy="joined")
+
+    __table_args__ = (
+        Index("oips_by_map", "layer_id", "map", "loss"),
+        Index("oips_by_map_number", "map"),
+        CheckConstraint("map >= 0"),
+        CheckConstraint("loss > 0"),
+        CheckConstraint("origin IN ('fluctuation', 'pattern', 'revival', 'digit')"),
+    )
