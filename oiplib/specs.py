@@ -58,11 +58,19 @@ class Spec:
             If the text isn't JSON, or describes no spec of this class.
         """
         try:
-            spec = _unplain(json.loads(text))
-        except (json.JSONDecodeError, TypeError) as error:
+            return cls.from_dict(json.loads(text))
+        except json.JSONDecodeError as error:
             raise InputError(f"not the JSON of a {cls.__name__}: {error}") from None
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """The spec that `to_dict` took apart; `InputError` if it is no spec of this class."""
+        try:
+            spec = _unplain(values)
+        except TypeError as error:
+            raise InputError(f"no {cls.__name__}: {error}") from None
         if not isinstance(spec, cls):
-            raise InputError(f"not the JSON of a {cls.__name__}: {text[:80]}")
+            raise InputError(f"no {cls.__name__}: {str(values)[:80]}")
         return spec
 
     def _set(self, name: str, value: Any) -> None:
@@ -382,6 +390,14 @@ class PatternStart(Spec):
 
 
 Start = FluctuationStart | PatternStart
+
+
+def start_of(values: Any) -> Start:
+    """The start that `to_dict` took apart; `InputError` if it is none."""
+    spec = Spec.from_dict(values)
+    if not isinstance(spec, Start):
+        raise InputError(f"no start: {str(values)[:80]}")
+    return spec
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,12 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .progress import bar
-from .specs import GridSpec, ScanSpec, Start, StudySpec, TrialSpec
+from .specs import CnnSpec, GridSpec, ScanSpec, Start, StudySpec, TrialSpec
 from .store import Layer, Network, Oip, OipFilter, Rung, Scan, Screening, Store
 
 if TYPE_CHECKING:
     from .precursor import MapScan
     from .responses import LayerMaps
+
+#: Map indices, a text such as "0-7,120", or None for all maps of the layer.
+Maps = Sequence[int] | str | None
 
 _PACKAGES = ("oiplib", "tensorflow", "keras", "numpy", "sqlalchemy")
 
@@ -59,12 +63,16 @@ class Study:
 
     Parameters
     ----------
-    db : str or path
-        The database: a file or an SQLAlchemy URL. It is made if it doesn't exist.
-    spec
-        Network, layer and searches.
+    db : str or path, optional
+        The database: a file or an SQLAlchemy URL, made if it doesn't exist; ``OIP_DB``, else
+        ``oip.db`` by default.
+    spec : StudySpec or its JSON, optional
+        Network, layer and searches. Without it those of the database; an empty database gets
+        those of the articles.
     network : int, optional
-        Id of a stored network to use instead of the one that `spec.cnn` trains.
+        Id of a stored network; without it the one of `spec`, else the first.
+    layer : str, optional
+        Whose maps, if not those of the spec's layer.
     data : path, optional
         Folder where to look for the data set's files first.
 
@@ -80,16 +88,23 @@ class Study:
 
     def __init__(
         self,
-        db: str | os.PathLike[str] = "oip.db",
-        spec: StudySpec | None = None,
+        db: str | os.PathLike[str] | None = None,
+        spec: StudySpec | str | None = None,
         network: int | None = None,
+        layer: str | None = None,
         data: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.spec = spec or StudySpec()
         self.store = Store(db, create=True)
         self._data = data
+        if isinstance(spec, str):
+            spec = StudySpec.from_json(spec)
+        if network is None and spec is None:
+            network = next((row.id for row in self.store.networks()), None)
         if network is not None:
             self.network = self.store.network(network)
+        self.spec = spec or (StudySpec() if network is None else self._stored_spec())
+        if layer is not None:
+            self.spec = self.spec.replace(layer=layer)
 
     # --- get or compute ---
 
@@ -131,12 +146,13 @@ class Study:
                 n_reacting=found.n_reacting,
                 top_indices=found.top_indices,
                 top_responses=found.top_responses,
+                edges=precursor.HISTOGRAM_EDGES,
                 histogram=found.histogram,
             )
             self.store.add(row)
         return row
 
-    def derive_from_fluctuations(self, maps: Sequence[int] | None = None) -> list[int]:
+    def derive_from_fluctuations(self, maps: Maps = None) -> list[int]:
         """Article IX: show maps random images, ascend those to which they respond.
 
         Parameters
@@ -149,17 +165,13 @@ class Study:
         list of int
             The maps that had not been searched this way before.
         """
-        from . import precursor
+        return self._derive(self.spec.trials, maps, "Fluctuations")
 
-        return self._derive(self.spec.trials, maps, precursor.try_fluctuations, "Fluctuations")
-
-    def derive_from_patterns(self, maps: Sequence[int] | None = None) -> list[int]:
+    def derive_from_patterns(self, maps: Maps = None) -> list[int]:
         """Article X: the precursor scan; parameters and result as `derive_from_fluctuations`."""
-        from . import precursor
+        return self._derive(self.spec.scan, maps, "Precursor scan")
 
-        return self._derive(self.spec.scan, maps, precursor.scan, "Precursor scan")
-
-    def derive(self, maps: Sequence[int] | None = None) -> None:
+    def derive(self, maps: Maps = None) -> None:
         """Both articles: fluctuations for all maps, patterns for those that found nothing."""
         chosen = self.check_maps(maps)
         self.derive_from_fluctuations(chosen)
@@ -193,23 +205,35 @@ class Study:
         """Whether the network is stored already."""
         return "network" in vars(self) or self.store.network_of(self._network_key()) is not None
 
+    @property
+    def is_screened(self) -> bool:
+        """Whether the screening of the spec's grid is stored already."""
+        return self.store.screening(self.layer.id, self.spec.scan.grid.sha256) is not None
+
     def oips(self, map: int | None = None, best: bool = False) -> list[Oip]:
         """The layer's stored OIPs, or those of one map; the largest loss first."""
         return self.store.oips(self._filter(None if map is None else [map], best))
+
+    def rows(self, maps: Maps = None, best: bool = False) -> list[dict[str, Any]]:
+        """The layer's OIPs, or those of some maps, as plain values without their arrays."""
+        return self.store.oip_rows(self._filter(self.check_maps(maps), best))
 
     def scans(self, map: int | None = None) -> list[Scan]:
         """Finished scans of the layer, or of one of its maps, with all their rungs."""
         return self.store.scans(self.layer.id, map)
 
-    def check_maps(self, maps: Sequence[int] | None) -> list[int]:
-        """The maps, or all of the layer; `InputError` if one doesn't exist."""
+    def check_maps(self, maps: Maps = None) -> list[int]:
+        """The named maps, or all of the layer; `InputError` if one doesn't exist."""
         n_maps = self.layer.n_maps
         if maps is None:
             return list(range(n_maps))
-        for map in maps:
+        chosen = parse_ranges(maps) if isinstance(maps, str) else list(maps)
+        for map in chosen:
             if not 0 <= map < n_maps:
-                raise InputError(f"there is no map {map}: choose 0 to {n_maps - 1}")
-        return list(maps)
+                raise InputError(
+                    f"there is no map {map} in {self.layer.name}: choose 0 to {n_maps - 1}"
+                )
+        return chosen
 
     def maps_without(self, origin: str, maps: Sequence[int]) -> list[int]:
         """Those of the maps that have no OIP of an origin."""
@@ -225,8 +249,12 @@ class Study:
         for origin, maps in found.items():
             maps.extend(sorted({row["map"] for row in rows if row["origin"] == origin} - taken))
             taken.update(maps)
-        searched = {map for map, _ in self.store.scan_keys(self.layer.id)}
-        return Summary(self.network.accuracy, found, sorted(searched - taken), len(rows))
+        silent = sorted(set(self.searched_maps()) - taken)
+        return Summary(self.network.accuracy, found, silent, len(rows))
+
+    def searched_maps(self) -> list[int]:
+        """The maps that any search for OIPs has been finished for."""
+        return sorted({map for map, _ in self.store.scan_keys(self.layer.id)})
 
     def fingerprint(self, map: int | None = None) -> str:
         """A hash of what is stored about the layer, or about one of its maps."""
@@ -258,12 +286,33 @@ class Study:
         """The data set of the network's training."""
         from . import data
 
+        if "network" in vars(self) and self.network.spec is None:
+            raise InputError(
+                f"network {self.network.id} ({self.network.name}) came as a model, without data"
+            )
         return data.load(self.spec.cnn.dataset, self._data)
 
     # --- how it is done ---
 
     def _filter(self, maps: Sequence[int] | None = None, best: bool = False) -> OipFilter:
         return OipFilter(maps, self.layer.name, self.network.id, best)
+
+    def _stored_spec(self) -> StudySpec:
+        """What was last done with the network, as a spec."""
+        parts: dict[str, Any] = {}
+        if self.network.spec is not None:
+            parts["cnn"] = CnnSpec.from_dict(self.network.spec)
+        for name, kind, origin in (
+            ("trials", TrialSpec, "fluctuation"),
+            ("scan", ScanSpec, "pattern"),
+        ):
+            newest = self.store.newest_scan(self.network.id, origin)
+            if newest is not None:
+                parts["layer"], parts[name] = newest[0], kind.from_dict(newest[1])
+        names = [layer.name for layer in self.network.layers]
+        if "layer" not in parts and StudySpec().layer not in names:
+            parts["layer"] = names[-1]
+        return StudySpec(**parts)
 
     def _network_key(self) -> str:
         """The training's identity; a user's file counts by its content, not by its name."""
@@ -317,15 +366,21 @@ class Study:
             layers=layers,
         )
 
-    def _derive(
-        self, spec: TrialSpec | ScanSpec, maps: Sequence[int] | None, search: Any, title: str
-    ) -> list[int]:
+    def _derive(self, spec: TrialSpec | ScanSpec, maps: Maps, title: str) -> list[int]:
+        """Search the maps that haven't been searched by this spec; returns which they were."""
         done = self.store.scanned_maps(self.layer.id, spec.sha256)
         missing = [map for map in self.check_maps(maps) if map not in done]
-        if missing:
-            with self._run("derive", spec) as run_id, bar(len(missing), title, "maps") as progress:
-                for found in search(self.engine, spec, missing, progress):
-                    self._keep(found, spec, run_id)
+        if not missing:
+            return missing
+        from . import precursor
+
+        with self._run("derive", spec) as run_id, bar(len(missing), title, "maps") as progress:
+            if isinstance(spec, TrialSpec):
+                found = precursor.try_fluctuations(self.engine, spec, missing, progress)
+            else:
+                found = precursor.scan(self.engine, spec, missing, progress)
+            for scan in found:
+                self._keep(scan, spec, run_id)
         return missing
 
     def _keep(self, found: MapScan, spec: TrialSpec | ScanSpec, run_id: int) -> None:
@@ -387,6 +442,18 @@ class Study:
             self.store.end_run(run_id, "interrupted" if stopped else "failed", str(error)[:500])
             raise
         self.store.end_run(run_id, "done")
+
+
+def parse_ranges(text: str) -> list[int]:
+    """Indices named like "0-7,120", increasing, each once; `InputError` if it says none."""
+    chosen: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if low > high:
+            raise InputError(f"{text!r} names no maps: write them like 0-7,120")
+        chosen.update(range(low, min(high, low + 10**6) + 1))
+    return sorted(chosen)
 
 
 def environment() -> dict[str, Any]:

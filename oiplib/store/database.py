@@ -47,8 +47,9 @@ class Store:
 
     Parameters
     ----------
-    target : str or path
-        An SQLite file, or any URL that SQLAlchemy understands.
+    target : str or path, optional
+        An SQLite file, or any URL that SQLAlchemy understands; without it what the
+        environment's ``OIP_DB`` names, else ``oip.db`` in this folder.
     create : bool
         Make the tables where there are none; without it, a missing database is an error.
 
@@ -58,10 +59,11 @@ class Store:
         If the database doesn't exist, can't be opened or written, or isn't one of ours.
     """
 
-    def __init__(self, target: str | os.PathLike[str], create: bool = False) -> None:
+    def __init__(self, target: str | os.PathLike[str] | None = None, create: bool = False) -> None:
         self.url = database_url(target)
-        self.name = str(self.url.database) if _is_file(self.url) else str(self.url)
-        if _is_file(self.url) and not create and not Path(self.name).is_file():
+        self.is_file = _is_file(self.url)
+        self.name = str(self.url.database) if self.is_file else str(self.url)
+        if self.is_file and not create and not Path(self.name).is_file():
             raise OipError(
                 f"there is no database {self.name}: make one with 'oip reproduce', or name "
                 "another with --db"
@@ -196,6 +198,18 @@ class Store:
         with self.session() as session:
             return list(session.scalars(chosen))
 
+    def newest_scan(self, network_id: int, origin: str) -> tuple[str, Row] | None:
+        """Layer and spec of a network's newest scan from an origin."""
+        chosen = (
+            select(Layer.name, Scan.spec)
+            .join(Scan, Scan.layer_id == Layer.id)
+            .where(Layer.network_id == network_id, Scan.origin == origin)
+            .order_by(Scan.id.desc())
+        )
+        with self.session() as session:
+            found = session.execute(chosen).first()
+            return None if found is None else (found[0], found[1])
+
     def scan_keys(self, layer_id: int, map: int | None = None) -> list[tuple[int, str]]:
         """Map and spec of the finished scans: what a page shows, without its arrays."""
         chosen = select(Scan.map, Scan.spec_sha256).where(Scan.layer_id == layer_id)
@@ -279,9 +293,9 @@ class Store:
             raise _explained(self.name, error) from None
 
 
-def database_url(target: str | os.PathLike[str]) -> URL:
-    """The URL of a database that was named by a path or a URL."""
-    text = os.fspath(target)
+def database_url(target: str | os.PathLike[str] | None) -> URL:
+    """The URL of a database that was named by a path or a URL; else ``OIP_DB``, else oip.db."""
+    text = os.fspath(target or os.environ.get("OIP_DB") or "oip.db")
     try:
         return make_url(text) if "://" in text else URL.create("sqlite", database=text)
     except ArgumentError:

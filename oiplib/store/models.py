@@ -116,6 +116,7 @@ class Screening(Base):
     n_reacting: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
     top_indices: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
     top_responses: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    edges: Mapped[np.ndarray] = mapped_column(Array("float64", 1))
     histogram: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
 
     __table_args__ = (UniqueConstraint("layer_id", "spec_sha256"),)

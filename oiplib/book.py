@@ -1,0 +1,145 @@
+"""The site: executed notebooks and a few pages, built by Jupyter Book into a plain folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from . import notebooks
+from .errors import InputError, OipError
+from .study import Maps, Study
+
+#: Marks a folder as a site of ours, which may be replaced, and says what it was built from.
+MARKER = ".oip-site"
+
+
+def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
+    """Execute the notebooks that aren't yet, and build the site if anything changed.
+
+    Parameters
+    ----------
+    study
+        What to show.
+    site
+        Folder of the site; any static host can serve it under any path. Beside it,
+        ``<site>.work`` keeps the executed notebooks.
+    maps
+        Maps that get a page; all of the layer by default.
+
+    Returns
+    -------
+    executed : int
+        How many notebooks were executed.
+    built : bool
+        Whether the site was built; False if it was up to date.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something that isn't a site of ours.
+    OipError
+        If a notebook fails, or Jupyter Book does.
+    """
+    _check_site(site)
+    work = site.with_name(site.name + ".work")
+    chosen = study.check_maps(maps)
+    executed = notebooks.run(study, work / "notebooks", maps=chosen)
+    pages = [*notebooks.CHAPTERS, *(notebooks.map_page(map) for map in chosen)]
+    key = _key(work / "notebooks", pages)
+    if (site / MARKER).is_file() and (site / MARKER).read_text().strip() == key:
+        return executed, False
+    source = _sources(work, pages)
+    html = _jupyter_book(source, work)
+    (html / MARKER).write_text(key + "\n")
+    _replace(site, html)
+    return executed, True
+
+
+def _sources(work: Path, pages: list[str]) -> Path:
+    """The folder that Jupyter Book reads: our pages, the executed notebooks, the contents."""
+    source = work / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(notebooks.templates("book"), source)
+    for page in pages:
+        target = source / f"{page}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(work / "notebooks" / f"{page}.ipynb", target)
+    *chapters, gallery = notebooks.CHAPTERS
+    map_pages = [{"file": page} for page in pages if page not in notebooks.CHAPTERS]
+    contents = {
+        "format": "jb-book",
+        "root": "index",
+        "chapters": [
+            *({"file": chapter} for chapter in chapters),
+            {"file": gallery, "sections": map_pages},
+        ],
+    }
+    (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
+    return source
+
+
+def _jupyter_book(source: Path, work: Path) -> Path:
+    """Build the book from scratch, warnings being errors; returns the folder of its pages."""
+    output = work / "build"
+    shutil.rmtree(output, ignore_errors=True)
+    program = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "build", "-W", "--keep-going", "-q"]
+    done = subprocess.run(
+        [*command, "--path-output", str(output), str(source)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+    )
+    (work / "jupyter-book.log").write_text(done.stdout + done.stderr)
+    html = output / "_build" / "html"
+    if done.returncode or not (html / "index.html").is_file():
+        said = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
+        reason = said[0] if said else "no pages"
+        raise OipError(f"Jupyter Book failed: {reason}; all of it is in {work}/jupyter-book.log")
+    for leftover in (".buildinfo", "objects.inv", ".doctrees"):
+        (html / leftover).unlink(missing_ok=True)
+    return html
+
+
+def _replace(site: Path, html: Path) -> None:
+    """Put the new site in the old one's place, so that there is always a whole one."""
+    site.parent.mkdir(parents=True, exist_ok=True)
+    fresh, old = site.with_name(site.name + ".new"), site.with_name(site.name + ".old")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(html, fresh)
+    if site.exists():
+        site.rename(old)
+    fresh.rename(site)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_site(site: Path) -> None:
+    if site.exists() and not site.is_dir():
+        raise InputError(f"{site} is a file: name a folder for the site")
+    if site.is_dir() and any(site.iterdir()) and not (site / MARKER).is_file():
+        raise InputError(
+            f"{site} holds other files and no site of ours: name an empty or a new folder"
+        )
+    try:
+        site.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{site} can't be written: {error.strerror}") from None
+    if not os.access(site.parent, os.W_OK):
+        raise InputError(f"{site} can't be written: check the permissions of {site.parent}")
+
+
+def _key(folder: Path, pages: list[str]) -> str:
+    """A hash of everything that the site is built from."""
+    digest = hashlib.sha256()
+    own = [path for path in sorted(notebooks.templates("book").rglob("*")) if path.is_file()]
+    for path in [*own, *(folder / f"{page}.ipynb" for page in pages)]:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,449 @@
+"""``oip``: every capability of the library as a command."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import __version__
+from .errors import InputError, OipError
+
+if TYPE_CHECKING:
+    from .store import Oip
+    from .study import Study
+
+QUICK_MAPS = "0-7,120"
+
+
+class _WrongUsage(click.ClickException):
+    """One line on stderr, and the status of wrong usage."""
+
+    exit_code = 2
+
+
+class _Commands(click.Group):
+    """Commands in the order of their use; our errors become one line and a status."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise _WrongUsage(str(error)) from None
+        except OipError as error:
+            raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            told = "stopped; what is finished is kept, the next call goes on from there"
+            raise click.ClickException(told) from None
+
+
+def _example(text: str) -> Callable[[Any], Any]:
+    """Show an example at the end of a command's help."""
+
+    def add(command: click.Command) -> click.Command:
+        command.epilog = f"Example: {text}"
+        return command
+
+    return add
+
+
+@click.group(cls=_Commands, epilog="Example: oip reproduce --quick --db try.db --site try-site")
+@click.version_option(__version__, prog_name="oip")
+def main() -> None:
+    """What do the feature maps of a CNN respond to?
+
+    OIPs are patterns, grown by gradient ascent, to which one map responds strongly. All of them
+    are kept in one database, from which any can be made again.
+    """
+
+
+_db = click.option(
+    "--db", metavar="FILE", help="The database: a file or a URL [default: OIP_DB, else oip.db]."
+)
+_layer = click.option("--layer", metavar="NAME", help="Whose maps [default: the one studied last].")
+_network = click.option(
+    "--network", type=int, metavar="ID", help="A stored network [default: the first]."
+)
+_model = click.option(
+    "--model", metavar="FILE", help="A trained Keras model (.keras) to take in and use."
+)
+_maps = click.option("--maps", metavar="LIST", help="Such as 0-7,120 [default: all].")
+_data = click.option("--data", metavar="DIR", help="Folder that holds the data set's files.")
+
+
+@_example("oip train --epochs 3 --seed 1 --save cnn.keras")
+@main.command()
+@click.option("--dataset", default="mnist", show_default=True, help="A name, or an .npz file.")
+@_data
+@click.option("--epochs", type=int, default=12, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and order.")
+@click.option("--model", metavar="FILE", help="Take in this .keras model instead of training.")
+@click.option("--save", metavar="FILE", help="Write the network as a .keras model, too.")
+@_db
+def train(
+    dataset: str,
+    data: str | None,
+    epochs: int,
+    seed: int,
+    model: str | None,
+    save: str | None,
+    db: str | None,
+) -> None:
+    """Train the network of the articles, or take in a model."""
+    from .specs import CnnSpec, StudySpec
+    from .study import Study
+
+    cnn = CnnSpec(dataset=dataset, epochs=epochs, weights_seed=seed, order_seed=seed)
+    study = Study(db, StudySpec(cnn=cnn), data=data)
+    if model is not None:
+        study = Study(db, network=study.add_model(model))
+    known = model is None and study.is_trained
+    row = study.network
+    if save is not None:
+        from . import network
+
+        network.save(study.model, save)
+    told = "" if row.accuracy is None else f": {row.accuracy:.2%} of the test images right"
+    click.echo(f"network {row.id} ({row.name}){told}{', stored already' if known else ''}")
+
+
+@_example("oip screen --values 0.2,0.5,0.8 --grid 3x3")
+@main.command()
+@click.option("--values", metavar="LIST", help="Grey values in [0, 1], increasing.")
+@click.option("--grid", metavar="RxC", help="Rows and columns of the coarse grid.")
+@_layer
+@_network
+@_model
+@_db
+def screen(
+    values: str | None,
+    grid: str | None,
+    layer: str | None,
+    network: int | None,
+    model: str | None,
+    db: str | None,
+) -> None:
+    """Show all coarse patterns of a grid to all maps of a layer."""
+    from .specs import GridSpec
+
+    study = _study(db, network, layer, model)
+    spec = study.spec.scan.grid
+    if values is not None:
+        spec = spec.replace(values=_numbers(values))
+    if grid is not None:
+        rows, columns = _sides(grid)
+        spec = GridSpec(spec.values, rows, columns)
+    found = study.screening(spec)
+    shares = found.n_reacting / found.n_patterns
+    silent = [str(map) for map in (shares == 0).nonzero()[0]]
+    click.echo(
+        f"{study.layer.name} of network {study.network.id}: "
+        f"{found.n_patterns:,} distinct patterns; "
+        f"{shares.mean():.1%} of all pairs of pattern and map have a response; "
+        f"maps without any: {', '.join(silent) or 'none'}"
+    )
+
+
+@_example("oip derive --maps 0-7,120 --origin fluctuation --trials 16")
+@main.command()
+@_maps
+@click.option(
+    "--origin",
+    type=click.Choice(["fluctuation", "pattern", "both"]),
+    default="both",
+    show_default=True,
+    help="Where starts come from; both: patterns for maps that no fluctuation led to an OIP.",
+)
+@click.option("--trials", type=int, help="Fluctuation images per map.")
+@click.option("--steps", type=int, help="Steps of each ascent.")
+@click.option("--epsilon", type=float, help="Size of a step.")
+@_layer
+@_network
+@_model
+@_db
+def derive(
+    maps: str | None,
+    origin: str,
+    trials: int | None,
+    steps: int | None,
+    epsilon: float | None,
+    layer: str | None,
+    network: int | None,
+    model: str | None,
+    db: str | None,
+) -> None:
+    """Find OIPs: ascend starts to which maps respond."""
+    study = _study(db, network, layer, model)
+    spec = study.spec
+    changes = {
+        name: value
+        for name, value in (("n_epochs", steps), ("epsilon", epsilon))
+        if value is not None
+    }
+    by_trial = spec.trials.replace(ascent=spec.trials.ascent.replace(**changes))
+    if trials is not None:
+        by_trial = by_trial.replace(n_trials=trials)
+    by_pattern = spec.scan.replace(ascent=spec.scan.ascent.replace(**changes))
+    study.spec = spec.replace(trials=by_trial, scan=by_pattern)
+    chosen = study.check_maps(maps)
+    searches = {
+        "fluctuation": study.derive_from_fluctuations,
+        "pattern": study.derive_from_patterns,
+        "both": study.derive,
+    }
+    searches[origin](chosen)
+    best = study.rows(chosen, best=True)
+    if best:
+        click.echo(_table([_columns(row) for row in best]))
+    click.echo(f"{len(best)} of {len(chosen)} maps have an OIP; above, the best of each")
+
+
+@_example("oip query --map 120 --best --format json")
+@main.command()
+@click.option("--map", "maps", type=int, multiple=True, metavar="N", help="May be repeated.")
+@click.option("--layer", metavar="NAME", help="OIPs of this layer only.")
+@click.option("--network", type=int, metavar="ID", help="OIPs of this network only.")
+@click.option("--best", is_flag=True, help="Only the largest loss of each map.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+)
+@_db
+def query(
+    maps: tuple[int, ...],
+    layer: str | None,
+    network: int | None,
+    best: bool,
+    form: str,
+    db: str | None,
+) -> None:
+    """List stored OIPs, by map, the largest loss first."""
+    from .store import OipFilter, Store
+
+    rows = Store(db).oip_rows(OipFilter(maps or None, layer, network, best))
+    if form == "json":
+        click.echo(json.dumps(rows, indent=2))
+    elif form == "csv":
+        flat = [{k: _flat(v) for k, v in row.items()} for row in rows]
+        writer = csv.DictWriter(sys.stdout, _FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+    else:
+        click.echo(_table([_columns(row) for row in rows]) if rows else "no OIPs")
+
+
+@_example("oip show 17 --png oip-17.png")
+@main.command()
+@click.argument("id", type=int)
+@click.option("--png", metavar="FILE", help="Draw start, frames and loss.")
+@click.option("--npy", metavar="FILE", help="Write the image as a NumPy array.")
+@_db
+def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
+    """Show an OIP: where it comes from, what it looks like."""
+    from .specs import AscentSpec, start_of
+    from .store import Store
+
+    oip = Store(db).oip(id)
+    spec = AscentSpec.from_dict(oip.spec)
+    facts = {
+        "OIP": oip.id,
+        "of": f"map {oip.map} of {oip.layer.name}, network {oip.layer.network_id}",
+        "loss": f"{oip.loss:.6g}",
+        "steps": f"{oip.steps} of size {spec.epsilon:g}, ended by {oip.stop_reason}",
+        "start": start_of(oip.start),
+        "image": " x ".join(map(str, oip.image.shape)) + f", {oip.image.dtype}",
+        "created": oip.created.isoformat(timespec="seconds"),
+    }
+    if npy is not None:
+        import numpy as np
+
+        _written(npy, lambda path: np.save(path, oip.image, allow_pickle=False))
+    if png is not None:
+        _draw(oip, png, f"OIP {oip.id}, {facts['of']}; from {facts['start']}")
+    click.echo("\n".join(f"{name:8} {value}" for name, value in facts.items()))
+
+
+@_example("oip run 05-map --maps 120 --out executed")
+@main.command()
+@click.argument("notebooks", nargs=-1)
+@_maps
+@click.option("--out", default="executed", show_default=True, metavar="DIR")
+@_layer
+@_network
+@_db
+def run(
+    notebooks: tuple[str, ...],
+    maps: str | None,
+    out: str,
+    layer: str | None,
+    network: int | None,
+    db: str | None,
+) -> None:
+    """Execute notebooks (all by default) with papermill."""
+    from .notebooks import NOTEBOOKS
+    from .notebooks import run as run_notebooks
+
+    study = _study(db, network, layer)
+    n = run_notebooks(study, Path(out), notebooks or NOTEBOOKS, maps)
+    click.echo(f"{n} notebooks executed to {out}" if n else f"all notebooks in {out} up to date")
+
+
+@_example("oip book --db oip.db --site site")
+@main.command()
+@_maps
+@click.option("--site", default="site", show_default=True, metavar="DIR")
+@_layer
+@_network
+@_db
+def book(
+    maps: str | None, site: str, layer: str | None, network: int | None, db: str | None
+) -> None:
+    """Build the site from the database."""
+    from .book import build
+    from .store import Store
+
+    Store(db).close()  # an error, where there is nothing to show
+    study = _study(db, network, layer)
+    executed, built = build(study, Path(site), maps or study.searched_maps() or None)
+    click.echo(
+        f"{executed} notebooks executed; "
+        + (f"open {site}/index.html" if built else f"{site} is up to date")
+    )
+
+
+@_example("oip reproduce --quick --db quick.db --site quick-site")
+@main.command()
+@click.option("--quick", is_flag=True, help="Less of the same work: minutes instead of many.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--maps", metavar="LIST", help=f"Such as 0-7,120 [default: all; quick: {QUICK_MAPS}]."
+)
+@_data
+@_db
+@click.option("--site", default="site", show_default=True, metavar="DIR")
+def reproduce(
+    quick: bool, seed: int, maps: str | None, data: str | None, db: str | None, site: str
+) -> None:
+    """The main job: from nothing to the database and the site.
+
+    Trains the network, screens all maps of Conv2D_3, finds OIPs from random fluctuations
+    (article IX) and, for maps that have none, from coarse patterns (article X), executes the
+    notebooks and builds the book.
+    """
+    from .reproduce import Stage
+    from .reproduce import reproduce as do
+    from .specs import StudySpec
+    from .study import Study, parse_ranges
+
+    if maps is not None:
+        parse_ranges(maps)  # an error now, not after the training
+    elif quick:
+        maps = QUICK_MAPS
+    study = Study(db, StudySpec.of(seed, quick), data=data)
+
+    def say(stage: Stage) -> None:
+        click.echo(f"{stage.name:13} {stage.result} ({stage.seconds:.0f} s)")
+
+    stages, summary = do(study, Path(site), maps, say)
+    found = {f"found by {origin}": len(maps) for origin, maps in summary.found.items() if maps}
+    facts = {
+        "test accuracy": "unknown" if summary.accuracy is None else f"{summary.accuracy:.2%}",
+        "maps": sum(found.values()) + len(summary.silent),
+        **found,
+        "not found": len(summary.silent),
+        "OIPs": summary.n_oips,
+        **{f"seconds for {stage.name}": f"{stage.seconds:.0f}" for stage in stages},
+        "database": study.store.name,
+        "site": f"{site}/index.html",
+    }
+    click.echo("\n" + _table([{"what": k, "result": str(v)} for k, v in facts.items()]))
+
+
+_FIELDS = (
+    "id",
+    "network",
+    "layer",
+    "map",
+    "loss",
+    "steps",
+    "stop_reason",
+    "origin",
+    "start",
+    "spec",
+    "created",
+)
+
+
+def _study(
+    db: str | None, network: int | None, layer: str | None, model: str | None = None
+) -> Study:
+    from .study import Study
+
+    if model is not None:
+        if network is not None:
+            raise InputError("--model and --network name two networks: choose one of them")
+        network = Study(db).add_model(model)
+    return Study(db, network=network, layer=layer)
+
+
+def _columns(row: dict[str, Any]) -> dict[str, Any]:
+    from .specs import start_of
+
+    told = {**row, "start": str(start_of(row["start"])), "loss": f"{row['loss']:.4f}"}
+    return {name: told[name] for name in _FIELDS if name not in ("origin", "spec", "created")}
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    from tabulate import tabulate
+
+    return tabulate(rows, headers="keys", disable_numparse=True)
+
+
+def _draw(oip: Oip, path: str, title: str) -> None:
+    from . import plots
+
+    figure = plots.growth(oip.frames.astype("float32"), oip.report_steps, oip.trace, title)
+    _written(path, lambda target: figure.savefig(target, format="png"))
+
+
+def _written(path: str, write: Callable[[Any], None]) -> None:
+    """Write a file, whole or not at all."""
+    target = Path(path)
+    scratch = target.with_name(target.name + ".part")
+    try:
+        with scratch.open("wb") as file:
+            write(file)
+        scratch.replace(target)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise InputError(f"{path} can't be written: {error.strerror}") from None
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{text!r} are no numbers: write them like 0.2,0.5,0.8") from None
+
+
+def _sides(text: str) -> tuple[int, int]:
+    try:
+        rows, columns = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise InputError(f"{text!r} is no grid: write it like 3x3") from None
+    return rows, columns

@@ -1,0 +1,217 @@
+"""Run the notebook templates with papermill: the chapters once, the map's notebook per map.
+
+A notebook is executed to a temporary place and moved when it is complete, together with a hash
+of all that it was made from; so what stands there is whole, and is made again only if
+something changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from .errors import InputError, OipError
+from .progress import bar
+from .study import Maps, Study
+
+CHAPTERS = ("01-network", "02-fluctuations", "03-oip", "04-precursor", "06-gallery")
+MAP_NOTEBOOK = "05-map"
+# A kernel warns on the terminal that it listens on this machine's own TCP ports.
+_QUIET_KERNEL = ["--IPKernelApp.log_level=50"]
+
+NOTEBOOKS = tuple(sorted((*CHAPTERS, MAP_NOTEBOOK)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to be executed.
+
+    Attributes
+    ----------
+    template
+        Name of the template.
+    target
+        Where the executed notebook belongs.
+    parameters
+        What papermill injects.
+    db
+        The database, which the kernel is told by ``OIP_DB``: no path or password of this
+        machine gets into a notebook.
+    key
+        Hash of all that the notebook is made from.
+    """
+
+    template: str
+    target: Path
+    parameters: dict[str, Any]
+    db: str
+    key: str
+
+
+def run(
+    study: Study,
+    out: Path,
+    names: Sequence[str] = NOTEBOOKS,
+    maps: Maps = None,
+    workers: int | None = None,
+) -> int:
+    """Execute templates on a study's database.
+
+    Parameters
+    ----------
+    study
+        Whose database; what the notebooks show and isn't stored yet, they compute.
+    out
+        Folder of the executed notebooks; the maps' go to its subfolder ``maps``.
+    names
+        Which templates.
+    maps
+        Maps for `MAP_NOTEBOOK`; all of the layer by default.
+    workers
+        Notebooks executed at the same time; one per core by default.
+
+    Returns
+    -------
+    int
+        How many were executed; the others stood there already.
+
+    Raises
+    ------
+    InputError
+        If there is no template of that name.
+    OipError
+        If notebooks failed: which, in which cell, with which error. The others are finished.
+    """
+    for name in names:
+        if name not in NOTEBOOKS:
+            raise InputError(f"unknown notebook {name!r}: choose one of {', '.join(NOTEBOOKS)}")
+    todo = [job for job in _jobs(study, out, names, maps) if not _is_done(job)]
+    failed = []
+    with (
+        ProcessPoolExecutor(workers or os.cpu_count() or 1) as pool,
+        bar(len(todo), "Notebooks", "notebooks") as progress,
+    ):
+        for future in as_completed([pool.submit(_execute, job) for job in todo]):
+            error = future.result()
+            if error:
+                failed.append(error)
+            progress.update(1)
+    if failed:
+        listed = "; ".join(sorted(failed))
+        raise OipError(f"{len(failed)} of {len(todo)} notebooks failed: {listed}")
+    return len(todo)
+
+
+def templates(kind: str) -> Path:
+    """The folder ``notebooks`` or ``book``: inside an installed package, or in the checkout."""
+    here = Path(__file__).parent
+    inside = here / f"_{kind}"
+    return inside if inside.is_dir() else here.parent / kind
+
+
+def map_page(map: int) -> str:
+    """Name of a map's notebook and page, without its ending."""
+    return f"maps/map-{map:03d}"
+
+
+def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job]:
+    store = study.store
+    url = store.url.render_as_string(hide_password=False)
+    db = str(Path(store.name).resolve()) if store.is_file else url
+    chosen = study.check_maps(maps)
+    some = None if len(chosen) == study.layer.n_maps else ",".join(str(map) for map in chosen)
+    common = {"network": study.network.id, "layer": study.spec.layer, "maps": some}
+    code = _code_hash()
+
+    def job(name: str, target: Path, map: int | None = None) -> Job:
+        template = (templates("notebooks") / f"{name}.ipynb").read_bytes()
+        values = common | ({} if map is None else {"map": map})
+        told = repr((template, sorted(values.items()), code, study.fingerprint(map)))
+        return Job(name, target, values, db, hashlib.sha256(told.encode()).hexdigest())
+
+    jobs = [job(name, out / f"{name}.ipynb") for name in names if name != MAP_NOTEBOOK]
+    if MAP_NOTEBOOK in names:
+        for map in chosen:
+            jobs.append(job(MAP_NOTEBOOK, out / f"{map_page(map)}.ipynb", map))
+    return jobs
+
+
+def _is_done(job: Job) -> bool:
+    try:
+        done = nbformat.read(job.target, as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError):
+        return False
+    return bool(done.metadata.get("oiplib", {}).get("key") == job.key)
+
+
+def _execute(job: Job) -> str | None:
+    """Execute one notebook in this process' kernel; returns what went wrong, in one line."""
+    # The debugger of the kernel would warn about frozen modules in every notebook.
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    os.environ["OIP_DB"] = job.db
+    import papermill
+
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    prepared = job.target.with_suffix(".prepared.ipynb")
+    executed = job.target.with_suffix(".executed.ipynb")
+    try:
+        nbformat.write(_filled(job), prepared)
+        papermill.execute_notebook(
+            prepared,
+            executed,
+            parameters=job.parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=False,
+            extra_arguments=_QUIET_KERNEL,
+        )
+        nbformat.write(_cleaned(job, executed), executed)
+        executed.rename(job.target)
+    except papermill.PapermillExecutionError as error:
+        return f"{job.target.stem} in cell {error.cell_index + 1}: {error.ename}: {error.evalue}"
+    except Exception as error:  # a dead kernel, a full disk: the other notebooks go on
+        return f"{job.target.stem}: {' '.join(str(error).split())[:200]}"
+    finally:
+        prepared.unlink(missing_ok=True)
+        executed.unlink(missing_ok=True)
+    return None
+
+
+def _filled(job: Job) -> Any:
+    """The template with parameters put into its text, which papermill leaves alone."""
+    path = templates("notebooks") / f"{job.template}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for name, value in job.parameters.items():
+                cell.source = cell.source.replace(f"{{{{ {name} }}}}", str(value))
+    return notebook
+
+
+def _cleaned(job: Job, executed: Path) -> Any:
+    """The executed notebook with its hash, without papermill's times and paths."""
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata["oiplib"] = {"key": job.key}
+    for cell in notebook.cells:
+        for note in ("papermill", "execution"):
+            cell.metadata.pop(note, None)
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:
+            tags.append("remove-cell")
+    return notebook
+
+
+def _code_hash() -> str:
+    """A hash of the package's own source, so that notebooks follow a change of it."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,227 @@
+"""Figures: from arrays to a matplotlib figure, nothing computed on the way but the layout."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+
+_LINE = "#2f6690"
+_ACCENT = "#d1495b"
+_SOFT = "#9bb3c4"
+_DPI = 110
+
+
+def enhanced(image: np.ndarray, share: float = 0.02) -> np.ndarray:
+    """An image with its contrast enhanced, as the articles show OIPs a second time.
+
+    Parameters
+    ----------
+    image : array, (height, width, channels)
+    share
+        Which share of the darkest and of the brightest values is clipped.
+
+    Returns
+    -------
+    array, same shape, in [0, 1]
+    """
+    low, high = np.quantile(image, [share, 1 - share])
+    return np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+
+
+def scaled(image: np.ndarray) -> np.ndarray:
+    """An image as computed: its values from smallest to largest, as [0, 1]."""
+    low, high = float(image.min()), float(image.max())
+    return (image - low) / max(high - low, 1e-12)
+
+
+def draw_image(ax: Axes, image: np.ndarray, title: str = "", contrast: bool = False) -> None:
+    """One image without axes, as computed or with enhanced contrast."""
+    pixels = enhanced(image) if contrast else scaled(image)
+    ax.imshow(_displayable(pixels), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_title(title, fontsize=7.5, pad=3)
+    ax.set_axis_off()
+
+
+def image_grid(
+    images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 8, contrast: bool = False
+) -> Figure:
+    """Images side by side, row by row."""
+    columns = max(1, min(columns, len(images)))
+    rows = max(1, -(-len(images) // columns))
+    n_lines = max((len(title.splitlines()) for title in titles), default=0)
+    figure = Figure(figsize=(0.98 * columns, (0.98 + 0.17 * n_lines) * rows), dpi=_DPI, layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel())
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, image, title in zip(axes, images, titles, strict=False):
+        draw_image(ax, image, title, contrast)
+    return figure
+
+
+def growth(frames: np.ndarray, steps: np.ndarray, trace: np.ndarray, title: str = "") -> Figure:
+    """An OIP growing out of its start: frames at log-spaced steps, and the loss at every step.
+
+    Parameters
+    ----------
+    frames : array, (r, height, width, channels)
+    steps : integers, (r,)
+    trace : array, (n,)
+        Loss at steps 0 to n - 1.
+    """
+    columns = min(4, len(frames))
+    rows = -(-len(frames) // columns)
+    figure = Figure(figsize=(8.2, 1.45 * rows + 0.3), dpi=_DPI, layout="constrained")
+    halves = figure.subfigures(1, 2, squeeze=False, width_ratios=(0.58, 0.42))
+    left, right = halves.ravel()
+    cells = left.subplots(rows, columns, squeeze=False).ravel()
+    for ax in cells:
+        ax.set_axis_off()
+    for ax, frame, step in zip(cells, frames, steps, strict=False):
+        draw_image(ax, frame, f"step {step}\nloss {trace[step]:.3g}")
+    ax = right.subplots()
+    ax.plot(trace, color=_LINE)
+    ax.plot(steps, trace[steps], "o", color=_ACCENT, markersize=4, label="frames on the left")
+    ax.set(xlabel="step", ylabel="loss (mean activation)", ylim=(0, None))
+    ax.legend(frameon=False, loc="lower right")
+    ax.spines[["top", "right"]].set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def training(history: dict[str, list[float]]) -> Figure:
+    """Accuracy and loss over the epochs, on training and test images."""
+    figure = Figure(figsize=(8.2, 2.9), dpi=_DPI, layout="constrained")
+    accuracy, loss = figure.subplots(1, 2)
+    epochs = np.arange(1, len(history["accuracy"]) + 1)
+    for ax, name in ((accuracy, "accuracy"), (loss, "loss")):
+        ax.plot(epochs, history[name], "o-", color=_SOFT, markersize=3, label="training images")
+        ax.plot(
+            epochs, history[f"val_{name}"], "o-", color=_LINE, markersize=3, label="test images"
+        )
+        ax.set(xlabel="epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.spines[["top", "right"]].set_visible(False)
+    accuracy.set(ylabel="accuracy")
+    loss.set(ylabel="loss (cross-entropy + L2 penalty)")
+    accuracy.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def response_histogram(edges: np.ndarray, counts: np.ndarray, n_silent: int) -> Figure:
+    """How many patterns a map responds to how strongly; those without response are told.
+
+    Parameters
+    ----------
+    edges : array, (bins + 1,)
+    counts : integers, (bins,)
+    n_silent
+        Patterns with response 0.
+    """
+    figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    shown = np.flatnonzero(counts)
+    part = slice(shown[0], shown[-1] + 1) if len(shown) else slice(0, 1)
+    ax.stairs(counts[part], edges[part.start : part.stop + 1], fill=True, color=_LINE)
+    ax.set(xscale="log", xlabel="response", ylabel="patterns")
+    ax.set_title(f"{counts.sum():,} patterns with a response, {n_silent:,} without", fontsize=10)
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def shares_by_map(shares: np.ndarray, ylabel: str) -> Figure:
+    """A share for each map, sorted, from the map that reacts most to the one that does least."""
+    figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    ax.fill_between(np.arange(len(shares)), 100 * np.sort(shares)[::-1], color=_SOFT, step="mid")
+    ax.set(xlabel="maps, sorted", ylabel=ylabel, xlim=(0, max(1, len(shares) - 1)), ylim=(0, 100))
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def relative_curves(
+    steps: np.ndarray, quartiles: np.ndarray, article: np.ndarray, label: str
+) -> Figure:
+    """Loss over final loss: ours (median and quartiles) beside the article's printed values.
+
+    Parameters
+    ----------
+    steps : integers, (r,)
+    quartiles : array, (3, r)
+        First quartile, median, third quartile.
+    article : array, (r,)
+    """
+    figure = Figure(figsize=(7, 3.2), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    shown = steps + 1  # a logarithmic axis has no 0
+    ax.fill_between(
+        shown, quartiles[0], quartiles[2], color=_SOFT, alpha=0.5, label="middle half of the maps"
+    )
+    ax.plot(shown, quartiles[1], "o-", color=_LINE, label=label)
+    ax.plot(shown, article, "s--", color=_ACCENT, label="article IX, map 120")
+    ax.set(xscale="log", xlabel="step + 1", ylabel="loss / final loss", ylim=(0, 1.05))
+    ax.legend(frameon=False, loc="upper left")
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def selection(early: np.ndarray, final: np.ndarray, n_select: int) -> Figure:
+    """Finalists' loss at the selection against the loss they ended with, relative to each map's
+    largest."""
+    figure = Figure(figsize=(4.6, 3.6), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    ax.plot(early, final, "o", color=_LINE, alpha=0.5, markersize=4)
+    ax.set(
+        xlabel=f"loss after {n_select} steps / the map's largest",
+        ylabel="final loss / the map's largest",
+    )
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def gallery_html(
+    images: Sequence[np.ndarray],
+    labels: Sequence[str],
+    links: Sequence[str],
+    contrast: bool = False,
+) -> str:
+    """Thumbnails that lead to pages, as HTML that needs no other file.
+
+    Parameters
+    ----------
+    images : arrays (height, width, channels)
+    labels
+        What is written below each.
+    links
+        Where each leads, relative to the page.
+    """
+    cells = [
+        f'<a href="{html.escape(link)}" style="text-align:center;text-decoration:none">'
+        f'<img src="{thumbnail(image, contrast)}" alt="OIP of {html.escape(label)}" width="84" '
+        'style="image-rendering:pixelated;display:block;width:84px;max-width:none">'
+        f'<span style="font-size:0.8rem">{html.escape(label)}</span></a>'
+        for image, label, link in zip(images, labels, links, strict=True)
+    ]
+    style = "display:grid;grid-template-columns:repeat(auto-fill,minmax(88px,1fr));gap:10px 8px"
+    return f'<div style="{style};justify-items:center">{"".join(cells)}</div>'
+
+
+def thumbnail(image: np.ndarray, contrast: bool = False) -> str:
+    """An image as a ``data:`` address of a PNG, one pixel a pixel."""
+    pixels = _displayable(enhanced(image) if contrast else scaled(image))
+    buffer = io.BytesIO()
+    imsave(buffer, pixels, cmap="gray", vmin=0, vmax=1, format="png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _displayable(pixels: np.ndarray) -> np.ndarray:
+    """Grey as (height, width), colours as (height, width, 3); other channels are averaged."""
+    n_channels = pixels.shape[-1]
+    return pixels if n_channels == 3 else pixels.mean(axis=-1)

@@ -1,0 +1,81 @@
+"""The main job: from nothing to the database and the site."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import book
+from .study import Maps, Study, Summary
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the job: what it did, and how long that took (in seconds)."""
+
+    name: str
+    result: str
+    seconds: float
+
+
+def reproduce(
+    study: Study, site: Path, maps: Maps = None, say: Callable[[Stage], None] = lambda _: None
+) -> tuple[list[Stage], Summary]:
+    """Train, screen, derive OIPs from fluctuations and patterns, run the notebooks, build.
+
+    What the database and the site hold already is not done again.
+
+    Parameters
+    ----------
+    study
+        What to do, and the database.
+    site
+        Folder of the site.
+    maps
+        Maps to be searched and shown; all of the layer by default.
+    say
+        Called with each stage when it is done.
+    """
+    stages: list[Stage] = []
+
+    def stage(name: str, work: Callable[[], str]) -> None:
+        begin = time.perf_counter()
+        result = work()
+        stages.append(Stage(name, result, time.perf_counter() - begin))
+        say(stages[-1])
+
+    stage("network", lambda: _network(study))
+    chosen = study.check_maps(maps)
+    stage("screening", lambda: _screening(study))
+    stage("fluctuations", lambda: _searched(study.derive_from_fluctuations(chosen), chosen))
+    missing = study.maps_without("fluctuation", chosen)
+    stage("patterns", lambda: _searched(study.derive_from_patterns(missing), missing))
+    stage("book", lambda: _book(study, site, chosen))
+    return stages, study.summary()
+
+
+def _network(study: Study) -> str:
+    known = study.is_trained
+    accuracy = study.network.accuracy
+    told = "" if accuracy is None else f", {accuracy:.2%} of the test images right"
+    return ("stored already" if known else "trained") + told
+
+
+def _screening(study: Study) -> str:
+    known = study.is_screened
+    screening = study.screening()
+    return f"{screening.n_patterns:,} patterns" + (", stored already" if known else "")
+
+
+def _searched(new: list[int], maps: list[int]) -> str:
+    if not new:
+        return f"{len(maps)} maps, stored already"
+    return f"{len(new)} maps" + (f" of {len(maps)}" if len(new) < len(maps) else "")
+
+
+def _book(study: Study, site: Path, maps: list[int]) -> str:
+    executed, built = book.build(study, site, maps)
+    notebooks = f"{executed} notebooks executed" if executed else "notebooks up to date"
+    return f"{notebooks}, {'site built' if built else 'site up to date'}"
