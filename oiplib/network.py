@@ -206,7 +206,7 @@ def unpack(architecture: str, weights: bytes) -> Any:
         model = keras.models.model_from_json(architecture)
         with np.load(io.BytesIO(weights), allow_pickle=False) as archive:
             model.set_weights([archive[key] for key in _keys(model)])
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise OipError(f"the stored network can't be rebuilt: {_reason(error)}") from None
     return model
 

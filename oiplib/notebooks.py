@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,6 @@ from .study import Maps, Study
 
 CHAPTERS = ("01-network", "02-fluctuations", "03-oip", "04-precursor", "06-gallery")
 MAP_NOTEBOOK = "05-map"
-# A kernel warns on the terminal that it listens on this machine's own TCP ports.
-_QUIET_KERNEL = ["--IPKernelApp.log_level=50"]
-
 NOTEBOOKS = tuple(sorted((*CHAPTERS, MAP_NOTEBOOK)))
 
 
@@ -36,7 +35,7 @@ class Job:
     Attributes
     ----------
     template
-        Name of the template.
+        The notebook without outputs.
     target
         Where the executed notebook belongs.
     parameters
@@ -48,7 +47,7 @@ class Job:
         Hash of all that the notebook is made from.
     """
 
-    template: str
+    template: Path
     target: Path
     parameters: dict[str, Any]
     db: str
@@ -94,14 +93,9 @@ def run(
             raise InputError(f"unknown notebook {name!r}: choose one of {', '.join(NOTEBOOKS)}")
     todo = [job for job in _jobs(study, out, names, maps) if not _is_done(job)]
     failed = []
-    with (
-        ProcessPoolExecutor(workers or os.cpu_count() or 1) as pool,
-        bar(len(todo), "Notebooks", "notebooks") as progress,
-    ):
-        for future in as_completed([pool.submit(_execute, job) for job in todo]):
-            error = future.result()
-            if error:
-                failed.append(error)
+    with bar(len(todo), "Notebooks", "notebooks") as progress:
+        for error in _executed(todo, out, workers or os.cpu_count() or 1):
+            failed.extend([error] if error else [])
             progress.update(1)
     if failed:
         listed = "; ".join(sorted(failed))
@@ -131,16 +125,41 @@ def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job
     code = _code_hash()
 
     def job(name: str, target: Path, map: int | None = None) -> Job:
-        template = (templates("notebooks") / f"{name}.ipynb").read_bytes()
+        template = templates("notebooks") / f"{name}.ipynb"
         values = common | ({} if map is None else {"map": map})
-        told = repr((template, sorted(values.items()), code, study.fingerprint(map)))
-        return Job(name, target, values, db, hashlib.sha256(told.encode()).hexdigest())
+        told = repr((template.read_bytes(), sorted(values.items()), code, study.fingerprint(map)))
+        return Job(template, target, values, db, hashlib.sha256(told.encode()).hexdigest())
 
     jobs = [job(name, out / f"{name}.ipynb") for name in names if name != MAP_NOTEBOOK]
     if MAP_NOTEBOOK in names:
         for map in chosen:
             jobs.append(job(MAP_NOTEBOOK, out / f"{map_page(map)}.ipynb", map))
     return jobs
+
+
+def _executed(todo: list[Job], out: Path, workers: int) -> Iterator[str | None]:
+    """Execute the jobs in parallel; yields what went wrong with each, or None."""
+    if not todo:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    # Fresh processes: a copy of this one would share TensorFlow's threads.
+    pool = ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=_log_to, initargs=(out / "kernels.log",)
+    )
+    try:
+        for future in as_completed([pool.submit(_execute, job) for job in todo]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _log_to(path: Path) -> None:
+    """Send what kernels say on the terminal, such as when they are ended, to a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with path.open("ab") as log:
+        for descriptor in (1, 2):
+            os.dup2(log.fileno(), descriptor)
 
 
 def _is_done(job: Job) -> bool:
@@ -170,7 +189,6 @@ def _execute(job: Job) -> str | None:
             kernel_name="python3",
             progress_bar=False,
             log_output=False,
-            extra_arguments=_QUIET_KERNEL,
         )
         nbformat.write(_cleaned(job, executed), executed)
         executed.rename(job.target)
@@ -186,8 +204,7 @@ def _execute(job: Job) -> str | None:
 
 def _filled(job: Job) -> Any:
     """The template with parameters put into its text, which papermill leaves alone."""
-    path = templates("notebooks") / f"{job.template}.ipynb"
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(job.template, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             for name, value in job.parameters.items():

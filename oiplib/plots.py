@@ -56,12 +56,23 @@ def image_grid(
     columns = max(1, min(columns, len(images)))
     rows = max(1, -(-len(images) // columns))
     n_lines = max((len(title.splitlines()) for title in titles), default=0)
-    figure = Figure(figsize=(0.98 * columns, (0.98 + 0.17 * n_lines) * rows), dpi=_DPI, layout="constrained")
+    figure = Figure(
+        figsize=(0.98 * columns, (0.98 + 0.17 * n_lines) * rows), dpi=_DPI, layout="constrained"
+    )
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel())
     for ax in axes:
         ax.set_axis_off()
     for ax, image, title in zip(axes, images, titles, strict=False):
         draw_image(ax, image, title, contrast)
+    return figure
+
+
+def portrait(image: np.ndarray) -> Figure:
+    """One image twice, as the articles show OIPs: as computed, and with enhanced contrast."""
+    figure = Figure(figsize=(4.9, 2.6), dpi=_DPI, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    draw_image(left, image, "as computed")
+    draw_image(right, image, "contrast enhanced", contrast=True)
     return figure
 
 

@@ -53,7 +53,7 @@ def reproduce(
     missing = study.maps_without("fluctuation", chosen)
     stage("patterns", lambda: _searched(study.derive_from_patterns(missing), missing))
     stage("book", lambda: _book(study, site, chosen))
-    return stages, study.summary()
+    return stages, study.summary(chosen)
 
 
 def _network(study: Study) -> str:

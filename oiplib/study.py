@@ -241,15 +241,16 @@ class Study:
         having = {row["map"] for row in rows if row["origin"] == origin}
         return [map for map in maps if map not in having]
 
-    def summary(self) -> Summary:
-        """What has been found so far, from the store alone."""
-        rows = self.store.oip_rows(self._filter())
+    def summary(self, maps: Maps = None) -> Summary:
+        """What has been found so far for the maps, from the store alone."""
+        chosen = self.check_maps(maps)
+        rows = self.rows(chosen)
         found: dict[str, list[int]] = {"fluctuation": [], "pattern": [], "revival": [], "digit": []}
         taken: set[int] = set()
         for origin, maps in found.items():
             maps.extend(sorted({row["map"] for row in rows if row["origin"] == origin} - taken))
             taken.update(maps)
-        silent = sorted(set(self.searched_maps()) - taken)
+        silent = sorted(set(self.searched_maps()).intersection(chosen) - taken)
         return Summary(self.network.accuracy, found, silent, len(rows))
 
     def searched_maps(self) -> list[int]:

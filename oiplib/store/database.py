@@ -135,7 +135,8 @@ class Store:
             If the network has no such layer.
         """
         with self.session() as session:
-            rows = session.scalars(select(Layer).where(Layer.network_id == network_id)).all()
+            chosen = select(Layer).where(Layer.network_id == network_id).order_by(Layer.position)
+            rows = session.scalars(chosen).all()
         for row in rows:
             if row.name == name:
                 return row
@@ -174,6 +175,10 @@ class Store:
             run = session.get_one(Run, run_id)
             run.status, run.error = status, error
             run.seconds = (datetime.now(UTC) - run.started).total_seconds()
+        if self.is_file:
+            # The write-ahead log goes back into the file, so that a copy of it is complete.
+            with self._errors(), self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     def screening(self, layer_id: int, spec_sha256: str) -> Screening | None:
         """The screening of a layer by a spec, if it is stored."""
@@ -258,7 +263,7 @@ class Store:
     # --- the rest ---
 
     def _check_filter(self, session: Session, wanted: OipFilter) -> None:
-        layers = session.scalars(select(Layer)).all()
+        layers = session.scalars(select(Layer).order_by(Layer.network_id, Layer.position)).all()
         if wanted.network is not None:
             known = sorted({layer.network_id for layer in layers})
             if wanted.network not in known:

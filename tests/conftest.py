@@ -1,0 +1,92 @@
+"""A tiny trained network on real digits, and a finished study of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oiplib import (
+    AscentSpec,
+    CnnSpec,
+    FluctuationSpec,
+    GridSpec,
+    LayerMaps,
+    ScanSpec,
+    Study,
+    StudySpec,
+    TrialSpec,
+    data,
+)
+
+os.environ.pop("OIP_DB", None)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    return data.load("mnist")
+
+
+@pytest.fixture(scope="session")
+def digits(mnist, tmp_path_factory):
+    """A file with a few thousand real digits."""
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    np.savez(
+        path,
+        x_train=mnist.train_images[:3000, ..., 0],
+        y_train=mnist.train_labels[:3000],
+        x_test=mnist.test_images[:500, ..., 0],
+        y_test=mnist.test_labels[:500],
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_spec(digits):
+    """A study with the geometry of the articles, and little of everything."""
+    return StudySpec(
+        cnn=CnnSpec(dataset=str(digits), maps=(6, 8, 12), dense=(16,), epochs=2),
+        trials=TrialSpec(FluctuationSpec(), n_trials=3, ascent=AscentSpec(n_epochs=40, n_steps=3)),
+        scan=ScanSpec(
+            GridSpec((0.2, 0.8), 3, 3),
+            n_select=4,
+            n_keep=3,
+            ascent=AscentSpec(n_epochs=30, n_steps=2),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tiny_spec, tmp_path_factory):
+    """The study, with everything computed."""
+    study = Study(tmp_path_factory.mktemp("study") / "oip.db", tiny_spec)
+    study.screening()
+    study.derive_from_fluctuations()
+    study.derive_from_patterns()
+    return study
+
+
+@pytest.fixture(scope="session")
+def layer(tiny_study) -> LayerMaps:
+    return tiny_study.engine
+
+
+@pytest.fixture
+def oip(tmp_path):
+    """The command line as a process of its own, in a folder of its own."""
+
+    def run(*args, check=None, **env):
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("oip")), *map(str, args)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **{name: str(value) for name, value in env.items()}},
+        )
+        if check is not None:
+            assert done.returncode == check, done.stdout + done.stderr
+        return done
+
+    return run

@@ -1,0 +1,34 @@
+"""The main job on real MNIST, as a user calls it."""
+
+import json
+
+from test_book import broken_links
+
+
+def test_the_quick_main_job_and_the_same_again(oip, tmp_path):
+    asked = ("reproduce", "--quick", "--maps", "0-3,120")
+    first = oip(*asked, check=0)
+    assert first.stderr == ""
+    table = dict(_row(line) for line in first.stdout.splitlines())
+    assert float(table["test accuracy"].rstrip("%")) > 97
+    rows = json.loads(oip("query", "--best", "--format", "json", check=0).stdout)
+    assert int(table["maps"]) == 5
+    assert int(table["not found"]) == 5 - len(rows)
+    assert int(table.get("found by fluctuation", 0)) + int(table.get("found by pattern", 0)) == len(
+        rows
+    )
+    site = tmp_path / "site"
+    assert broken_links(site) == []
+    assert len(list(site.glob("maps/map-*.html"))) == 5
+
+    again = oip(*asked, check=0).stdout
+    for line in ("network       stored already", "notebooks up to date, site up to date"):
+        assert line in again
+    assert again.count("stored already") == 4
+    assert json.loads(oip("query", "--best", "--format", "json").stdout) == rows
+
+
+def _row(line):
+    """A line of the closing table: what and result, two or more spaces apart."""
+    what, _, result = line.partition("  ")
+    return what, result.strip()

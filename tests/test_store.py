@@ -1,0 +1,186 @@
+import io
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from oiplib import InputError, OipError, OipFilter, Store, Study
+from oiplib.specs import Spec, start_of
+
+
+@pytest.fixture
+def copy(tiny_study, tmp_path):
+    """A copy of the finished database that a test may spoil."""
+    path = tmp_path / "copy.db"
+    with sqlite3.connect(tiny_study.store.name) as source, sqlite3.connect(path) as target:
+        source.backup(target)
+    return path
+
+
+def change(path, sql, *values):
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(sql, values).fetchall()
+
+
+def test_every_result_survives_the_store(tiny_study, layer):
+    """What the engine computes now is what the database gave back."""
+    from oiplib import precursor
+
+    study, spec = tiny_study, tiny_study.spec
+    searches = [
+        (spec.trials, precursor.try_fluctuations(layer, spec.trials, [0, 3, 7])),
+        (spec.scan, precursor.scan(layer, spec.scan, [0, 3, 7])),
+    ]
+    stored = Store(study.store.name)
+    n_oips = 0
+    for kind, search in searches:
+        for found in search:
+            (scan,) = [
+                s for s in stored.scans(study.layer.id, found.map) if s.spec_sha256 == kind.sha256
+            ]
+            assert Spec.from_dict(scan.spec) == kind
+            for rung, row in zip(found.rungs, scan.rungs, strict=True):
+                assert rung.steps == row.steps
+                np.testing.assert_array_equal(rung.starts, row.starts)
+                np.testing.assert_array_equal(rung.losses, row.losses)
+            oips = {start_of(o.start): o for o in stored.oips(OipFilter(maps=[found.map]))}
+            for i, start in enumerate(found.starts):
+                oip = oips[start]
+                n_oips += 1
+                assert Spec.from_dict(oip.spec) == kind.ascent
+                assert oip.loss == found.ascents.losses[i]
+                assert oip.steps == found.ascents.steps[i]
+                assert oip.stop_reason == found.ascents.stop_reasons[i]
+                assert oip.origin == start.origin
+                assert oip.image.tobytes() == found.ascents.images[i].tobytes()
+                np.testing.assert_array_equal(oip.trace, found.ascents.traces[i])
+                np.testing.assert_array_equal(oip.report_steps, found.ascents.report_steps)
+                np.testing.assert_allclose(oip.frames, found.ascents.frames[i], atol=4e-3)
+    assert n_oips > 3
+
+
+def test_a_screening_survives_the_store(tiny_study, layer):
+    from oiplib import precursor
+
+    grid = tiny_study.spec.scan.grid
+    row = Store(tiny_study.store.name).screening(tiny_study.layer.id, grid.sha256)
+    found = precursor.screen(layer, grid)
+    for name in ("n_reacting", "top_indices", "top_responses", "histogram"):
+        np.testing.assert_array_equal(getattr(row, name), getattr(found, name))
+    assert row.n_patterns == found.n_patterns
+    np.testing.assert_array_equal(row.edges, precursor.HISTOGRAM_EDGES)
+
+
+def test_the_network_survives_the_store(tiny_study):
+    from oiplib import network
+
+    row = Store(tiny_study.store.name).network(tiny_study.network.id)
+    assert Spec.from_dict(row.spec) == tiny_study.spec.cnn
+    model = network.unpack(row.architecture, row.weights)
+    assert network.weights_sha256(model) == row.weights_sha256
+    assert [layer.name for layer in row.layers][:3] == ["Conv2D_1", "Max_Pool_1", "Conv2D_2"]
+    assert len(row.history["val_accuracy"]) == tiny_study.spec.cnn.epochs
+
+
+def test_rows_are_filtered_and_sorted(tiny_study):
+    store = tiny_study.store
+    rows = store.oip_rows(OipFilter())
+    assert [(r["map"], -r["loss"]) for r in rows] == sorted((r["map"], -r["loss"]) for r in rows)
+    best = store.oip_rows(OipFilter(best=True))
+    maps = sorted({row["map"] for row in rows})
+    assert [row["map"] for row in best] == maps
+    for row in best:
+        assert row["loss"] == max(r["loss"] for r in rows if r["map"] == row["map"])
+    some = store.oip_rows(OipFilter(maps=[maps[0], maps[-1]], layer="Conv2D_3", network=1))
+    assert {row["map"] for row in some} == {maps[0], maps[-1]}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (OipFilter(maps=[12], layer="Conv2D_3"), "no map 12: choose 0 to 11"),
+        (OipFilter(layer="Conv2D_9"), "choose one of Conv2D_1"),
+        (OipFilter(network=7), "choose one of 1"),
+    ],
+)
+def test_a_filter_for_what_does_not_exist_is_refused(tiny_study, wanted, told):
+    with pytest.raises(InputError, match=told):
+        tiny_study.store.oip_rows(wanted)
+
+
+def test_the_same_result_is_the_same_row(copy, tiny_study):
+    study = Study(copy, tiny_study.spec)
+    before = study.rows()
+    # A scan that keeps more finds the same OIPs and some others.
+    study.spec = study.spec.replace(scan=study.spec.scan.replace(n_keep=5))
+    study.derive_from_patterns([0, 3])
+    after = study.rows()
+    assert [row for row in after if row["id"] <= before_last(before)] == before
+    keys = [(row["map"], str(row["start"]), str(row["spec"])) for row in after]
+    assert len(keys) == len(set(keys)) > len(before)
+
+
+def before_last(rows):
+    return max(row["id"] for row in rows)
+
+
+def pickled():
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([print], dtype=object), allow_pickle=True)
+    return buffer.getvalue()
+
+
+def array(values):
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(values))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [b"", b"nonsense", pickled(), array(np.zeros((2, 2), np.float32)), array(np.zeros((9, 9, 1)))],
+    ids=["empty", "nonsense", "pickle", "wrong rank", "wrong type"],
+)
+def test_a_damaged_array_is_an_error(copy, blob):
+    change(copy, "UPDATE oips SET image = ? WHERE id = 1", blob)
+    with pytest.raises(OipError, match="the database holds"):
+        Store(copy).oip(1)
+
+
+def test_the_database_refuses_what_cannot_be(copy):
+    for sql in (
+        "UPDATE oips SET map = -1 WHERE id = 1",
+        "UPDATE oips SET loss = 0 WHERE id = 1",
+        "UPDATE oips SET origin = 'luck' WHERE id = 1",
+        "UPDATE runs SET status = 'lost'",
+    ):
+        with pytest.raises(sqlite3.IntegrityError):
+            change(copy, sql)
+    with pytest.raises(OipError, match="FOREIGN KEY"), Store(copy).session() as session:
+        session.connection().exec_driver_sql("DELETE FROM layers")
+
+
+def test_a_missing_or_foreign_file_is_refused(tmp_path):
+    with pytest.raises(OipError, match="make one with 'oip reproduce'"):
+        Store(tmp_path / "none.db")
+    (tmp_path / "text.db").write_text("This is no database, however long it may be. " * 50)
+    for create in (False, True):
+        with pytest.raises(OipError, match="not a database"):
+            Store(tmp_path / "text.db", create=create)
+    change(tmp_path / "other.db", "CREATE TABLE birds (name TEXT)")
+    for create in (False, True):
+        with pytest.raises(OipError, match="not one of oiplib's"):
+            Store(tmp_path / "other.db", create=create)
+    with pytest.raises(OipError, match="folder exists"):
+        Store(tmp_path / "no" / "folder.db", create=True)
+    with pytest.raises(InputError, match="can't be used"):
+        Store("nosuch://host/db")
+
+
+def test_reading_does_not_change_the_file(copy):
+    before = copy.read_bytes()
+    store = Store(copy)
+    store.oips(OipFilter())
+    store.close()
+    assert copy.read_bytes() == before
