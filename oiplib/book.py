@@ -102,7 +102,8 @@ def _jupyter_book(source: Path, work: Path) -> Path:
         said = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
         reason = said[0] if said else "no pages"
         raise OipError(f"Jupyter Book failed: {reason}; all of it is in {work}/jupyter-book.log")
-    for leftover in (".buildinfo", "objects.inv", ".doctrees"):
+    # Sphinx' notes to itself, and a template of the theme that is no page.
+    for leftover in (".buildinfo", "objects.inv", "_static/webpack-macros.html"):
         (html / leftover).unlink(missing_ok=True)
     return html
 
