@@ -356,7 +356,11 @@ def reproduce(
         click.echo(f"{stage.name:13} {stage.result} ({stage.seconds:.0f} s)")
 
     stages, summary = do(study, Path(site), maps, say)
-    found = {f"found by {origin}": len(maps) for origin, maps in summary.found.items() if maps}
+    found = {
+        f"found by {origin}": len(maps)
+        for origin, maps in summary.found.items()
+        if maps or origin in ("fluctuation", "pattern")
+    }
     facts = {
         "test accuracy": "unknown" if summary.accuracy is None else f"{summary.accuracy:.2%}",
         "maps": sum(found.values()) + len(summary.silent),

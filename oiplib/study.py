@@ -218,9 +218,21 @@ class Study:
         """The layer's OIPs, or those of some maps, as plain values without their arrays."""
         return self.store.oip_rows(self._filter(self.check_maps(maps), best))
 
-    def scans(self, map: int | None = None) -> list[Scan]:
-        """Finished scans of the layer, or of one of its maps, with all their rungs."""
-        return self.store.scans(self.layer.id, map)
+    def scans(self, origin: str, map: int | None = None) -> list[Scan]:
+        """The study's finished searches with their rungs, or that of one map.
+
+        Parameters
+        ----------
+        origin
+            ``fluctuation`` for those of `spec.trials`, ``pattern`` for those of `spec.scan`.
+        """
+        specs: dict[str, TrialSpec | ScanSpec] = {
+            "fluctuation": self.spec.trials,
+            "pattern": self.spec.scan,
+        }
+        if origin not in specs:
+            raise InputError(f"unknown origin {origin!r}: choose one of {', '.join(specs)}")
+        return self.store.scans(self.layer.id, specs[origin].sha256, map)
 
     def check_maps(self, maps: Maps = None) -> list[int]:
         """The named maps, or all of the layer; `InputError` if one doesn't exist."""
@@ -299,7 +311,7 @@ class Study:
         return OipFilter(maps, self.layer.name, self.network.id, best)
 
     def _stored_spec(self) -> StudySpec:
-        """What was last done with the network, as a spec."""
+        """What was done with the network, as a spec: the searches of most of its maps."""
         parts: dict[str, Any] = {}
         if self.network.spec is not None:
             parts["cnn"] = CnnSpec.from_dict(self.network.spec)
@@ -307,12 +319,13 @@ class Study:
             ("trials", TrialSpec, "fluctuation"),
             ("scan", ScanSpec, "pattern"),
         ):
-            newest = self.store.newest_scan(self.network.id, origin)
-            if newest is not None:
-                parts["layer"], parts[name] = newest[0], kind.from_dict(newest[1])
-        names = [layer.name for layer in self.network.layers]
-        if "layer" not in parts and StudySpec().layer not in names:
-            parts["layer"] = names[-1]
+            main = self.store.main_scan(self.network.id, origin)
+            if main is not None:
+                parts["layer"], parts[name] = main[0], kind.from_dict(main[1])
+        layers = self.network.layers
+        if "layer" not in parts and StudySpec().layer not in [layer.name for layer in layers]:
+            spatial = [layer for layer in layers if layer.map_height * layer.map_width > 1]
+            parts["layer"] = (spatial or layers)[-1].name
         return StudySpec(**parts)
 
     def _network_key(self) -> str:

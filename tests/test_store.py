@@ -36,9 +36,7 @@ def test_every_result_survives_the_store(tiny_study, layer):
     n_oips = 0
     for kind, search in searches:
         for found in search:
-            (scan,) = [
-                s for s in stored.scans(study.layer.id, found.map) if s.spec_sha256 == kind.sha256
-            ]
+            (scan,) = stored.scans(study.layer.id, kind.sha256, found.map)
             assert Spec.from_dict(scan.spec) == kind
             for rung, row in zip(found.rungs, scan.rungs, strict=True):
                 assert rung.steps == row.steps
@@ -99,7 +97,7 @@ def test_rows_are_filtered_and_sorted(tiny_study):
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        (OipFilter(maps=[12], layer="Conv2D_3"), "no map 12: choose 0 to 11"),
+        (OipFilter(maps=[12], layer="Conv2D_3"), "no map 12 in Conv2D_3: choose 0 to 11"),
         (OipFilter(layer="Conv2D_9"), "choose one of Conv2D_1"),
         (OipFilter(network=7), "choose one of 1"),
     ],

@@ -69,7 +69,7 @@ class Store:
                 "another with --db"
             )
         try:
-            self._engine = create_engine(self.url)
+            self._engine = create_engine(_lying_still(self.url) if self.is_file else self.url)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InputError(f"{self.name} can't be used as a database: {error}") from None
         if self._engine.dialect.name == "sqlite":
@@ -195,25 +195,30 @@ class Store:
         with self.session() as session:
             return set(session.scalars(chosen))
 
-    def scans(self, layer_id: int, map: int | None = None) -> list[Scan]:
-        """Finished scans of a layer, or of one of its maps, with their rungs."""
-        chosen = select(Scan).where(Scan.layer_id == layer_id).order_by(Scan.map, Scan.id)
+    def scans(self, layer_id: int, spec_sha256: str, map: int | None = None) -> list[Scan]:
+        """Finished scans of a layer by a spec, or that of one of its maps, with their rungs."""
+        chosen = select(Scan).where(Scan.layer_id == layer_id, Scan.spec_sha256 == spec_sha256)
+        chosen = chosen.order_by(Scan.map)
         if map is not None:
             chosen = chosen.where(Scan.map == map)
         with self.session() as session:
             return list(session.scalars(chosen))
 
-    def newest_scan(self, network_id: int, origin: str) -> tuple[str, Row] | None:
-        """Layer and spec of a network's newest scan from an origin."""
-        chosen = (
-            select(Layer.name, Scan.spec)
-            .join(Scan, Scan.layer_id == Layer.id)
+    def main_scan(self, network_id: int, origin: str) -> tuple[str, Row] | None:
+        """Layer and spec by which most of a network's maps were searched, from an origin."""
+        largest = (
+            select(func.max(Scan.id))
+            .join(Layer, Scan.layer_id == Layer.id)
             .where(Layer.network_id == network_id, Scan.origin == origin)
-            .order_by(Scan.id.desc())
+            .group_by(Scan.layer_id, Scan.spec_sha256)
+            .order_by(func.count().desc(), func.max(Scan.id).desc())
+            .limit(1)
         )
         with self.session() as session:
-            found = session.execute(chosen).first()
-            return None if found is None else (found[0], found[1])
+            found = session.get(Scan, session.scalar(largest) or 0)
+            if found is None:
+                return None
+            return session.get_one(Layer, found.layer_id).name, found.spec
 
     def scan_keys(self, layer_id: int, map: int | None = None) -> list[tuple[int, str]]:
         """Map and spec of the finished scans: what a page shows, without its arrays."""
@@ -276,10 +281,16 @@ class Store:
             if wanted.layer not in names:
                 raise InputError(f"unknown layer {wanted.layer!r}: choose one of {_listed(names)}")
             layers = [layer for layer in layers if layer.name == wanted.layer]
-        n_maps = max((layer.n_maps for layer in layers), default=0)
+        else:
+            # A dense layer has many units; what is asked for is a map of a studied layer.
+            studied = set(session.scalars(select(Oip.layer_id).distinct()))
+            layers = [layer for layer in layers if layer.id in studied]
+        largest = max(layers, key=lambda layer: layer.n_maps, default=None)
         for map in wanted.maps or ():
-            if n_maps and not 0 <= map < n_maps:
-                raise InputError(f"there is no map {map}: choose 0 to {n_maps - 1}")
+            if largest and not 0 <= map < largest.n_maps:
+                raise InputError(
+                    f"there is no map {map} in {largest.name}: choose 0 to {largest.n_maps - 1}"
+                )
 
     def _check_tables(self, create: bool) -> None:
         present = set(inspect(self._engine).get_table_names())
@@ -309,6 +320,20 @@ def database_url(target: str | os.PathLike[str] | None) -> URL:
 
 def _is_file(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+
+
+def _lying_still(url: URL) -> URL:
+    """The URL by which a file is read in a folder that can't be written.
+
+    SQLite would want to put its write-ahead log beside it; without one, nobody is writing.
+    """
+    path = Path(str(url.database)).absolute()
+    ours = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
+    log = path.with_name(path.name + "-wal")
+    if not path.is_file() or log.exists() or os.access(path.parent, os.W_OK, **ours):
+        return url
+    flags = {"immutable": "1", "uri": "true"}
+    return URL.create("sqlite", database=path.as_uri(), query=flags)
 
 
 def _pragmas(connection: Any, record: Any) -> None:
