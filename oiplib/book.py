@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import yaml
 
 from . import notebooks
 from .errors import InputError, OipError
+from .progress import bar
 from .study import Maps, Study
 
 #: Marks a folder as a site of ours, which may be replaced, and says what it was built from.
@@ -90,22 +92,40 @@ def _jupyter_book(source: Path, work: Path) -> Path:
     shutil.rmtree(output, ignore_errors=True)
     program = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", program, "build", "-W", "--keep-going", "-q"]
-    done = subprocess.run(
-        [*command, "--path-output", str(output), str(source)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
-    )
-    (work / "jupyter-book.log").write_text(done.stdout + done.stderr)
+    log = work / "jupyter-book.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*command, "--path-output", str(output), str(source)],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+        )
+        try:
+            _watch(process, output / "_build", len(list(source.rglob("*.ipynb"))))
+        finally:
+            process.kill()
+            process.wait()
     html = output / "_build" / "html"
-    if done.returncode or not (html / "index.html").is_file():
-        said = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
-        reason = said[0] if said else "no pages"
-        raise OipError(f"Jupyter Book failed: {reason}; all of it is in {work}/jupyter-book.log")
+    if process.returncode or not (html / "index.html").is_file():
+        told = log.read_text().splitlines()
+        reasons = [line for line in told if "WARNING" in line or "ERROR" in line]
+        reason = reasons[0] if reasons else "no pages"
+        raise OipError(f"Jupyter Book failed: {reason}; all of it is in {log}")
     # Sphinx' notes to itself, and a template of the theme that is no page.
     for leftover in (".buildinfo", "objects.inv", "_static/webpack-macros.html"):
         (html / leftover).unlink(missing_ok=True)
     return html
+
+
+def _watch(process: subprocess.Popen[bytes], folder: Path, n_pages: int) -> None:
+    """Show how far Sphinx is: it reads each page, then writes it."""
+    seen = 0
+    with bar(2 * n_pages, "Book", "pages read and written") as progress:
+        while process.poll() is None:
+            done = sum(1 for kind in ("*.doctree", "*.html") for _ in folder.rglob(kind))
+            progress.update(min(done, 2 * n_pages) - seen)
+            seen = min(done, 2 * n_pages)
+            time.sleep(0.2)
 
 
 def _replace(site: Path, html: Path) -> None:
