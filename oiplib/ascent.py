@@ -116,7 +116,7 @@ def ascend(
     maps = check_maps(maps, layer.n_maps)
     if len(images) != len(maps):
         raise InputError(f"{len(images)} images need as many maps, not {len(maps)}")
-    climb = climber(layer)
+    climb = climber(layer, spec.objective)
     result = _empty(len(images), layer.image_shape, spec)
     for first in range(0, len(images), batch_size):
         chosen = np.arange(first, min(first + batch_size, len(images)))
@@ -125,19 +125,38 @@ def ascend(
     return result
 
 
-def climber(layer: LayerMaps) -> Any:
-    """The compiled loop of a layer, made once and kept with it."""
-    if "climb" not in layer.compiled:
-        layer.compiled["climb"] = _compile(layer)
-    return layer.compiled["climb"]
+def chain(first: Ascents, second: Ascents) -> Ascents:
+    """The same n starts' ascents, the second from where the first ended, as one."""
+    n_steps = first.traces.shape[1] - 1
+    return Ascents(
+        images=second.images,
+        losses=second.losses,
+        steps=first.steps + second.steps,
+        stop_reasons=second.stop_reasons,
+        report_steps=np.concatenate([first.report_steps, second.report_steps[1:] + n_steps]),
+        frames=np.concatenate([first.frames, second.frames[:, 1:]], axis=1),
+        traces=np.concatenate([first.traces, second.traces[:, 1:]], axis=1),
+    )
 
 
-def gradients(layer: LayerMaps, images: Any, maps: Any) -> tuple[Any, Any]:
-    """Losses (n,) and their gradients (n, height, width, channels), as tensors."""
+def climber(layer: LayerMaps, objective: str) -> Any:
+    """The compiled loop of a layer for an objective, made once and kept with it."""
+    if objective not in layer.compiled:
+        layer.compiled[objective] = _compile(layer, objective)
+    return layer.compiled[objective]
+
+
+def gradients(
+    layer: LayerMaps, images: Any, maps: Any, objective: str = "response"
+) -> tuple[Any, Any]:
+    """Losses (n,), and the gradients of the objective (n, height, width, channels), as tensors."""
     with tf.GradientTape() as tape:
         tape.watch(images)
-        losses = tf.gather(layer.traced(images), maps, axis=1, batch_dims=1)
-    return losses, tape.gradient(losses, images)
+        responses, before = (
+            tf.gather(values, maps, axis=1, batch_dims=1) for values in layer.traced(images)
+        )
+        climbed = responses if objective == "response" else before
+    return responses, tape.gradient(climbed, images)
 
 
 def rms_normalized(gradient: Any) -> tuple[Any, Any]:
@@ -159,23 +178,24 @@ def check_maps(maps: Any, n_maps: int) -> np.ndarray:
     return maps
 
 
-def _compile(layer: LayerMaps) -> Any:
+def _compile(layer: LayerMaps, objective: str) -> Any:
     pixels = tf.TensorSpec((None, *layer.image_shape), tf.float32)
     per_image = [tf.TensorSpec((None,), kind) for kind in (tf.int32, tf.bool, tf.float32)]
-    scalars = [tf.TensorSpec((), kind) for kind in (tf.int32, tf.float32, tf.float32)]
+    rule = [tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
 
-    @tf.function(input_signature=[pixels, *per_image, *scalars])
-    def climb(images, maps, active, previous, n_steps, epsilon, criterion):  # type: ignore[no-untyped-def]
+    @tf.function(input_signature=[pixels, *per_image, *rule])
+    def climb(images, maps, active, previous, epsilons, criterion):  # type: ignore[no-untyped-def]
+        n_steps = tf.size(epsilons)
         trace = tf.TensorArray(tf.float32, n_steps, element_shape=(None,))
         done = 0
         while done < n_steps and tf.reduce_any(active):
-            losses, gradient = gradients(layer, images, maps)
+            losses, gradient = gradients(layer, images, maps, objective)
             trace = trace.write(done, tf.where(active, losses, np.nan))
             direction, moves = rms_normalized(gradient)
             converged = tf.abs(losses - previous) < criterion * tf.abs(losses)
             previous = tf.where(active, losses, previous)
             active = active & moves & ~converged
-            stepped = standardize(images + epsilon * direction)
+            stepped = standardize(images + epsilons[done] * direction)
             images = tf.where(active[:, None, None, None], stepped, images)
             done += 1
         while done < n_steps:
@@ -215,11 +235,12 @@ def _ascend_batch(
     criterion = spec.conv_criterion if spec.stop_with_convergence else 0.0
     # The last stretch takes the loss of the final image; its step is not kept.
     ends = [*spec.report_steps[1:], spec.n_epochs]
+    epsilons = np.array([*spec.epsilons, 0], np.float32)
     current: Any = images
     for k, (begin, end) in enumerate(zip(spec.report_steps, ends, strict=True)):
         result.frames[chosen, k] = current[:n]
         moved, active, previous, trace = climb(
-            current, maps, active, previous, end - begin, spec.epsilon, criterion
+            current, maps, active, previous, epsilons[begin:end], criterion
         )
         result.traces[chosen, begin:end] = trace.numpy().T[:n]
         current = moved if end < spec.n_epochs else current

@@ -111,9 +111,10 @@ def _jupyter_book(source: Path, work: Path) -> Path:
         reasons = [line for line in told if "WARNING" in line or "ERROR" in line]
         reason = reasons[0] if reasons else "no pages"
         raise OipError(f"Jupyter Book failed: {reason}; all of it is in {log}")
-    # Sphinx' notes to itself, and a template of the theme that is no page.
-    for leftover in (".buildinfo", "objects.inv", "_static/webpack-macros.html"):
-        (html / leftover).unlink(missing_ok=True)
+    # Sphinx' notes to itself, and templates of the theme that are no pages.
+    notes = [html / ".buildinfo", html / "objects.inv"]
+    for leftover in [*notes, *html.glob("_static/**/*webpack-macros.html")]:
+        leftover.unlink(missing_ok=True)
     return html
 
 

@@ -13,6 +13,7 @@ import click
 
 from . import __version__
 from .errors import InputError, OipError
+from .specs import STRATEGIES, ScanSpec, stages_of, start_of
 
 if TYPE_CHECKING:
     from .store import Oip
@@ -119,6 +120,7 @@ def train(
 @main.command()
 @click.option("--values", metavar="LIST", help="Grey values in [0, 1], increasing.")
 @click.option("--grid", metavar="RxC", help="Rows and columns of the coarse grid.")
+@click.option("--shard", metavar="K/N", help="Do the K-th of N shares, for several processes.")
 @_layer
 @_network
 @_model
@@ -126,12 +128,16 @@ def train(
 def screen(
     values: str | None,
     grid: str | None,
+    shard: str | None,
     layer: str | None,
     network: int | None,
     model: str | None,
     db: str | None,
 ) -> None:
-    """Show all coarse patterns of a grid to all maps of a layer."""
+    """Show all coarse patterns of a grid to all maps of a layer.
+
+    Each part is stored when it is finished: a call that was stopped goes on where it stood.
+    """
     from .specs import GridSpec
 
     study = _study(db, network, layer, model)
@@ -139,8 +145,13 @@ def screen(
     if values is not None:
         spec = spec.replace(values=_numbers(values))
     if grid is not None:
-        rows, columns = _sides(grid)
+        rows, columns = _pair(grid.lower(), "x", "no grid: write it like 3x3")
         spec = GridSpec(spec.values, rows, columns)
+    if shard is not None:
+        k, n = _pair(shard, "/", "no shard: write it like 2/4")
+        parts = study.screen_parts(spec, k - 1, n)
+        click.echo(f"{len(parts)} parts of shard {shard} are stored")
+        return
     found = study.screening(spec)
     shares = found.n_reacting / found.n_patterns
     silent = [str(map) for map in (shares == 0).nonzero()[0]]
@@ -160,11 +171,16 @@ def screen(
     type=click.Choice(["fluctuation", "pattern", "both"]),
     default="both",
     show_default=True,
-    help="Where starts come from; both: patterns for maps that no fluctuation led to an OIP.",
+    help="Where starts come from.",
 )
 @click.option("--trials", type=int, help="Fluctuation images per map.")
-@click.option("--steps", type=int, help="Steps of each ascent.")
-@click.option("--epsilon", type=float, help="Size of a step.")
+@click.option("--steps", type=int, help="Steps from each fluctuation image.")
+@click.option("--epsilon", type=float, help="Size of these steps.")
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    help="How patterns compete [default: the one used last, else race].",
+)
 @_layer
 @_network
 @_model
@@ -175,6 +191,7 @@ def derive(
     trials: int | None,
     steps: int | None,
     epsilon: float | None,
+    strategy: str | None,
     layer: str | None,
     network: int | None,
     model: str | None,
@@ -191,7 +208,9 @@ def derive(
     by_trial = spec.trials.replace(ascent=spec.trials.ascent.replace(**changes))
     if trials is not None:
         by_trial = by_trial.replace(n_trials=trials)
-    by_pattern = spec.scan.replace(ascent=spec.scan.ascent.replace(**changes))
+    by_pattern = spec.scan
+    if strategy is not None and strategy != by_pattern.strategy:
+        by_pattern = ScanSpec(by_pattern.grid, strategy, seed=by_pattern.seed)
     study.spec = spec.replace(trials=by_trial, scan=by_pattern)
     chosen = study.check_maps(maps)
     searches = {
@@ -251,16 +270,16 @@ def query(
 @_db
 def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
     """Show an OIP: where it comes from, what it looks like."""
-    from .specs import AscentSpec, start_of
     from .store import Store
 
     oip = Store(db).oip(id)
-    spec = AscentSpec.from_dict(oip.spec)
+    sizes = ", then ".join(f"{stage.epsilon:g}" for stage in stages_of(oip.spec))
     facts = {
         "OIP": oip.id,
         "of": f"map {oip.map} of {oip.layer.name}, network {oip.layer.network_id}",
         "loss": f"{oip.loss:.6g}",
-        "steps": f"{oip.steps} of size {spec.epsilon:g}, ended by {oip.stop_reason}",
+        "steps": f"{oip.steps} of size {sizes}, ended by {oip.stop_reason}",
+        "origin": oip.origin,
         "start": start_of(oip.start),
         "image": " x ".join(map(str, oip.image.shape)) + f", {oip.image.dtype}",
         "created": oip.created.isoformat(timespec="seconds"),
@@ -402,10 +421,8 @@ def _study(
 
 
 def _columns(row: dict[str, Any]) -> dict[str, Any]:
-    from .specs import start_of
-
     told = {**row, "start": str(start_of(row["start"])), "loss": f"{row['loss']:.4f}"}
-    return {name: told[name] for name in _FIELDS if name not in ("origin", "spec", "created")}
+    return {name: told[name] for name in _FIELDS if name not in ("stop_reason", "spec", "created")}
 
 
 def _flat(value: Any) -> Any:
@@ -445,9 +462,9 @@ def _numbers(text: str) -> list[float]:
         raise InputError(f"{text!r} are no numbers: write them like 0.2,0.5,0.8") from None
 
 
-def _sides(text: str) -> tuple[int, int]:
+def _pair(text: str, between: str, told: str) -> tuple[int, int]:
     try:
-        rows, columns = (int(part) for part in text.lower().split("x"))
+        first, second = (int(part) for part in text.split(between))
     except ValueError:
-        raise InputError(f"{text!r} is no grid: write it like 3x3") from None
-    return rows, columns
+        raise InputError(f"{text!r} is {told}") from None
+    return first, second

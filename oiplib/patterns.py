@@ -32,7 +32,7 @@ def pattern_images(grid: GridSpec, indices: np.ndarray, shape: Shape) -> np.ndar
     array, float32, (n, height, width, channels), standardized
     """
     height, width, channels = shape
-    values = np.array(grid.values, np.float32)[_cells(grid, indices)]
+    values = np.array(grid.values, np.float32)[cells_of(grid, indices)]
     cells = values.reshape(-1, grid.rows, grid.columns, 1)
     return standardized(np.repeat(resize(cells, height, width), channels, axis=3))
 
@@ -48,7 +48,7 @@ def distinct(grid: GridSpec, indices: np.ndarray) -> np.ndarray:
     -------
     array, bool, (n,)
     """
-    used = np.bitwise_or.reduce(np.left_shift(1, _cells(grid, indices)), axis=1)
+    used = np.bitwise_or.reduce(np.left_shift(1, cells_of(grid, indices)), axis=1)
     return _kept_sets(grid.values)[used]
 
 
@@ -68,7 +68,7 @@ def distinct_blocks(
         yield indices[distinct(grid, indices)]
 
 
-def _cells(grid: GridSpec, indices: np.ndarray) -> np.ndarray:
+def cells_of(grid: GridSpec, indices: np.ndarray) -> np.ndarray:
     """Which value each cell has: (n, rows * columns), the most significant digit first."""
     n_cells = grid.rows * grid.columns
     powers = len(grid.values) ** np.arange(n_cells - 1, -1, -1, dtype=np.int64)

@@ -7,15 +7,16 @@ and gradient 0 can't move, so leaving it out changes nothing (exact pruning).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .ascent import BATCH_SIZE, Ascents, ascend, check_maps
+from .ascent import BATCH_SIZE, Ascents, ascend, chain, check_maps
+from .errors import InputError
 from .fluctuations import fluctuation_images
-from .patterns import distinct_blocks, pattern_images
+from .patterns import cells_of, distinct, distinct_blocks, pattern_images
 from .progress import SILENT
 from .responses import LayerMaps
 from .specs import (
@@ -31,13 +32,19 @@ from .specs import (
 # Ten classes a decade: fixed, so that histograms of parts of a scan can be added.
 HISTOGRAM_EDGES = 10.0 ** np.linspace(-4, 4, 81)
 
+#: Maps whose starts race in the same batches.
+RACE_GROUP = 8
+
+#: Correlation from which on two coarse patterns count as alike.
+ALIKE = 0.9
+
 # Pairs whose start images are held at the same time.
 _PAIRS = 64 * BATCH_SIZE
 
 
 @dataclass(frozen=True)
 class Screening:
-    """How all maps of a layer respond to the distinct patterns of a grid.
+    """How all maps of a layer respond to the distinct patterns of a grid, or of a part of it.
 
     Attributes
     ----------
@@ -46,9 +53,10 @@ class Screening:
     n_reacting : int64, (maps,)
         To how many of them each map responds (response > 0).
     top_indices : int64, (maps, k)
-        The patterns with the strongest responses, strongest first; -1 where fewer react.
-    top_responses : float32, (maps, k)
-        Their responses, 0 where fewer react.
+        The patterns that suit each map best: those with the strongest responses, then, among
+        those without a response, those with the largest pre-activations.
+    top_responses, top_preactivations : float32, (maps, k)
+        How the map answers them.
     histogram : int64, (maps, 80)
         Number of positive responses between successive `HISTOGRAM_EDGES`, the outermost
         classes taking what lies beyond.
@@ -58,6 +66,7 @@ class Screening:
     n_reacting: np.ndarray
     top_indices: np.ndarray
     top_responses: np.ndarray
+    top_preactivations: np.ndarray
     histogram: np.ndarray
 
 
@@ -89,38 +98,73 @@ class MapScan:
     ascents: Ascents
 
 
-def screen(layer: LayerMaps, grid: GridSpec, n_top: int = 16, progress: Any = SILENT) -> Screening:
-    """Show all distinct patterns of a grid to a layer, in one pass for all its maps.
+def screen(
+    layer: LayerMaps,
+    grid: GridSpec,
+    part: tuple[int, int] | None = None,
+    n_top: int = 256,
+    progress: Any = SILENT,
+) -> Screening:
+    """Show the distinct patterns of a grid to a layer, in one pass for all its maps.
 
     Parameters
     ----------
+    part
+        First index and the one after the last; the whole grid by default. However a grid is
+        cut, `merged` parts give the same screening.
     n_top
-        How many of the strongest patterns to keep per map.
+        How many of the best patterns to keep per map.
     progress
         A progress bar that counts the grid's patterns.
     """
-    n_patterns, n_bins = 0, len(HISTOGRAM_EDGES) - 1
-    n_reacting = np.zeros(layer.n_maps, np.int64)
-    histogram = np.zeros((layer.n_maps, n_bins), np.int64)
-    top_indices = np.full((layer.n_maps, n_top), -1, np.int64)
-    top_responses = np.zeros((layer.n_maps, n_top), np.float32)
-    for indices, responses in _respond(layer, grid, progress):
-        n_patterns += len(indices)
-        n_reacting += (responses > 0).sum(axis=0)
-        histogram += _histogram(responses)
-        best = np.argsort(-responses, axis=0, kind="stable")[:n_top].T
-        found = np.take_along_axis(responses.T, best, axis=1)
-        # Earlier patterns stand first, so that equal responses keep the order of the indices.
-        all_indices = np.concatenate([top_indices, np.where(found > 0, indices[best], -1)], axis=1)
-        all_responses = np.concatenate([top_responses, np.maximum(found, 0)], axis=1)
-        best = np.argsort(-all_responses, axis=1, kind="stable")[:, :n_top]
-        top_indices = np.take_along_axis(all_indices, best, axis=1)
-        top_responses = np.take_along_axis(all_responses, best, axis=1)
-    return Screening(n_patterns, n_reacting, top_indices, top_responses, histogram)
+    total = None
+    for indices in distinct_blocks(grid, *(part or (0, grid.n_patterns))):
+        images = pattern_images(grid, indices, layer.image_shape)
+        responses, before = layer.respond(images)
+        block = Screening(
+            len(indices),
+            (responses > 0).sum(axis=0),
+            np.broadcast_to(indices, (layer.n_maps, len(indices))),
+            responses.T,
+            before.T,
+            _histogram(responses),
+        )
+        total = merged([total, block] if total else [block], n_top)
+        progress.update(len(indices))
+    if total is None:
+        raise InputError("this part of the grid has no distinct pattern")
+    return total
+
+
+def merged(parts: Sequence[Screening], n_top: int = 256) -> Screening:
+    """The screening of several parts of a grid, given in the order of their indices."""
+    indices, responses, before = (
+        np.concatenate([getattr(part, f"top_{name}") for part in parts], axis=1)
+        for name in ("indices", "responses", "preactivations")
+    )
+    best = _strongest(np.where(responses > 0, responses, before), n_top)
+    return Screening(
+        sum(part.n_patterns for part in parts),
+        np.sum([part.n_reacting for part in parts], axis=0),
+        np.take_along_axis(indices, best, axis=1),
+        np.take_along_axis(responses, best, axis=1),
+        np.take_along_axis(before, best, axis=1),
+        np.sum([part.histogram for part in parts], axis=0),
+    )
+
+
+def parts_of(grid: GridSpec) -> list[tuple[int, int]]:
+    """The parts in which a grid is screened, each a unit of work of its own."""
+    size = max(65536, -(-grid.n_patterns // 64))
+    return [(i, min(i + size, grid.n_patterns)) for i in range(0, grid.n_patterns, size)]
 
 
 def scan(
-    layer: LayerMaps, spec: ScanSpec, maps: Sequence[int], progress: Any = SILENT
+    layer: LayerMaps,
+    spec: ScanSpec,
+    maps: Sequence[int],
+    screening: Screening | None = None,
+    progress: Any = SILENT,
 ) -> Iterator[MapScan]:
     """Scan the patterns of a grid for starts of some maps' OIPs.
 
@@ -133,15 +177,21 @@ def scan(
         Grid, strategy and ascents.
     maps
         Which maps, each in [0, layer.n_maps).
+    screening
+        That of the grid, if it is at hand; only the race needs it.
     progress
         A progress bar that counts maps.
 
     Yields
     ------
     MapScan
-        For each map in the given order; without finalists if the map reacts to no pattern.
+        For each map in the given order. The article's strategy finds no finalists for a map
+        that reacts to no pattern.
     """
-    return _STRATEGIES[spec.strategy](layer, spec, check_maps(maps, layer.n_maps), progress)
+    chosen = check_maps(maps, layer.n_maps)
+    if spec.strategy == "article":
+        return _article_scan(layer, spec, chosen, progress)
+    return _race(layer, spec, chosen, screening or screen(layer, spec.grid), progress)
 
 
 def try_fluctuations(
@@ -170,46 +220,100 @@ def try_fluctuations(
             progress.update(1)
 
 
+def _race(
+    layer: LayerMaps, spec: ScanSpec, maps: np.ndarray, screening: Screening, progress: Any
+) -> Iterator[MapScan]:
+    """Starts climb in rungs, the weaker dropped at each; batches are filled across maps.
+
+    A start's second rung begins where its first ended. Any start may become a finalist,
+    whether the map responds to it or not: the first rung climbs the pre-activation.
+    """
+    for group in _groups(maps, RACE_GROUP):
+        starts = [_race_starts(spec, int(map), screening) for map in group]
+        indices = np.concatenate(starts)
+        owners = np.repeat(group, [len(own) for own in starts])
+        images = pattern_images(spec.grid, indices, layer.image_shape)
+        rungs: dict[int, list[Rung]] = {int(map): [] for map in group}
+        climbed: Ascents | None = None
+        for number, rung in enumerate(spec.rungs):
+            if climbed is not None:
+                losses = climbed.losses
+                kept = _best_of_each(group, owners, losses, rung.n_starts)
+                climbed, indices, owners = climbed.take(kept), indices[kept], owners[kept]
+                images = climbed.images
+            found = ascend(layer, images, owners, rung.ascent)
+            climbed = chain(climbed, found) if climbed else found
+            n_steps = climbed.traces.shape[1] - 1
+            for map in group:
+                own = owners == map
+                if number == 0:
+                    rungs[map].append(Rung(0, indices[own], climbed.traces[own, 0]))
+                rungs[map].append(Rung(n_steps, indices[own], climbed.losses[own]))
+        assert climbed is not None
+        final = _best_of_each(group, owners, climbed.losses, spec.n_oips)
+        for map in group:
+            own = final[owners[final] == map]
+            chosen = tuple(PatternStart(spec.grid, int(k)) for k in indices[own])
+            yield MapScan(int(map), tuple(rungs[map]), chosen, climbed.take(own))
+            progress.update(1)
+
+
+def _race_starts(spec: ScanSpec, map: int, screening: Screening) -> np.ndarray:
+    """The starts of one map: half chosen for strength and for difference, half at random."""
+    n = spec.rungs[0].n_starts
+    strong = _different(spec.grid, screening.top_indices[map], n - n // 2)
+    rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(map,)))
+    # A small grid may not have enough patterns for all.
+    drawn = np.unique(rng.integers(0, spec.grid.n_patterns, 8 * n))
+    rng.shuffle(drawn)
+    drawn = drawn[distinct(spec.grid, drawn) & ~np.isin(drawn, strong)]
+    return np.concatenate([strong, drawn[: n - len(strong)]])
+
+
+def _different(grid: GridSpec, indices: np.ndarray, n: int) -> np.ndarray:
+    """The first n of the patterns that are correlated by less than `ALIKE` with all before."""
+    cells = np.array(grid.values)[cells_of(grid, indices)]
+    cells -= cells.mean(axis=1, keepdims=True)
+    cells /= np.linalg.norm(cells, axis=1, keepdims=True)
+    alike = cells @ cells.T > ALIKE
+    chosen: list[int] = []
+    for i in range(len(indices)):
+        if len(chosen) < n and not alike[i, chosen].any():
+            chosen.append(i)
+    return indices[chosen]
+
+
+def _best_of_each(group: np.ndarray, owners: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
+    """For each map in turn its n starts with the largest losses, largest first."""
+    return np.concatenate([_best(np.flatnonzero(owners == map), losses, n) for map in group])
+
+
 def _article_scan(
     layer: LayerMaps, spec: ScanSpec, maps: np.ndarray, progress: Any
 ) -> Iterator[MapScan]:
     """All patterns that a map responds to take a few steps; the best few go to the end."""
-    selection = AscentSpec(n_epochs=spec.n_select, epsilon=spec.ascent.epsilon, n_steps=0)
+    select, final = spec.rungs
     candidates = _candidates(layer, spec.grid, maps)
-    for group in _groups(np.arange(len(maps)), BATCH_SIZE // spec.n_keep):
+    for group in _groups(np.arange(len(maps)), BATCH_SIZE // max(1, final.n_starts)):
         indices = np.concatenate([candidates[i] for i in group])
         owners = np.concatenate([np.full(len(candidates[i]), maps[i]) for i in group])
-        losses = _losses_of_patterns(layer, spec.grid, indices, owners, selection)
-        best = np.concatenate(
-            [_best(np.flatnonzero(owners == maps[i]), losses, spec.n_keep) for i in group]
-        )
+        losses = _losses_of_patterns(layer, spec.grid, indices, owners, select.ascent)
+        best = _best_of_each(maps[group], owners, losses, final.n_starts or len(owners))
         images = pattern_images(spec.grid, indices[best], layer.image_shape)
-        ascents = ascend(layer, images, owners[best], spec.ascent)
-        for i in group:
-            own, finalists = owners == maps[i], owners[best] == maps[i]
-            rung = Rung(spec.n_select - 1, indices[own], losses[own])
+        ascents = ascend(layer, images, owners[best], final.ascent)
+        for map in maps[group]:
+            own, finalists = owners == map, owners[best] == map
+            rung = Rung(select.ascent.n_epochs - 1, indices[own], losses[own])
             starts = tuple(PatternStart(spec.grid, int(k)) for k in indices[best[finalists]])
-            yield MapScan(int(maps[i]), (rung,), starts, ascents.take(finalists))
+            yield MapScan(int(map), (rung,), starts, ascents.take(finalists))
             progress.update(1)
-
-
-_Strategy = Callable[[LayerMaps, ScanSpec, np.ndarray, Any], Iterator[MapScan]]
-_STRATEGIES: dict[str, _Strategy] = {"article": _article_scan}
-
-
-def _respond(
-    layer: LayerMaps, grid: GridSpec, progress: Any = SILENT
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The distinct patterns' indices and the responses to them, block by block."""
-    for indices in distinct_blocks(grid):
-        yield indices, layer(pattern_images(grid, indices, layer.image_shape))
-        progress.update(len(indices))
 
 
 def _candidates(layer: LayerMaps, grid: GridSpec, maps: np.ndarray) -> list[np.ndarray]:
     """For each map the distinct patterns that the ascent can move."""
     blocks: list[list[np.ndarray]] = [[] for _ in maps]
-    for indices, responses in _respond(layer, grid):
+    for indices in distinct_blocks(grid):
+        responses = layer(pattern_images(grid, indices, layer.image_shape))
         for block, map in zip(blocks, maps, strict=True):
             block.append(indices[_movable(layer, responses[:, map])])
     return [np.concatenate(block) for block in blocks]
@@ -239,6 +343,27 @@ def _best(chosen: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
 def _groups(maps: np.ndarray, size: int) -> Iterator[np.ndarray]:
     size = max(1, size)
     return (maps[first : first + size] for first in range(0, len(maps), size))
+
+
+def _strongest(keys: np.ndarray, n: int) -> np.ndarray:
+    """Positions of the n largest keys of each row, largest first; of equal keys the earlier.
+
+    Parameters
+    ----------
+    keys : float32, (rows, columns)
+
+    Returns
+    -------
+    integers, (rows, n), or all columns where there are fewer
+    """
+    # Key and position in one integer: the order of the bits of positive floats is their own,
+    # that of negative ones is reversed.
+    bits = np.ascontiguousarray(keys, np.float32).view(np.int32)
+    ordered = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64) << 32
+    ordered |= 0xFFFFFFFF - np.arange(keys.shape[1])
+    if keys.shape[1] > n:
+        ordered = np.partition(ordered, -n, axis=1)[:, -n:]
+    return 0xFFFFFFFF - (np.sort(ordered, axis=1)[:, ::-1] & 0xFFFFFFFF)
 
 
 def _histogram(responses: np.ndarray) -> np.ndarray:

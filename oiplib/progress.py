@@ -18,11 +18,15 @@ class Silent:
 SILENT = Silent()
 
 
-def bar(total: int, title: str, unit: str) -> Any:
-    """A progress bar with a rate and the time left; silent without a title or a terminal."""
+def bar(total: int, title: str, unit: str, done: int = 0) -> Any:
+    """A progress bar with a rate and the time left; silent without a title or a terminal.
+
+    `done` of the total were done before; they don't count for the rate.
+    """
     shown = bool(title) and sys.stderr is not None and sys.stderr.isatty()
     return tqdm(
         total=total,
+        initial=done,
         desc=title,
         unit=f" {unit}",
         delay=2,

@@ -50,8 +50,8 @@ def reproduce(
     chosen = study.check_maps(maps)
     stage("screening", lambda: _screening(study))
     stage("fluctuations", lambda: _searched(study.derive_from_fluctuations(chosen), chosen))
-    missing = study.maps_without("fluctuation", chosen)
-    stage("patterns", lambda: _searched(study.derive_from_patterns(missing), missing))
+    stage("patterns", lambda: _searched(study.derive_from_patterns(chosen), chosen))
+    stage("reactions", lambda: _reactions(study, chosen))
     stage("book", lambda: _book(study, site, chosen))
     return stages, study.summary(chosen)
 
@@ -73,6 +73,12 @@ def _searched(new: list[int], maps: list[int]) -> str:
     if not new:
         return f"{len(maps)} maps, stored already"
     return f"{len(new)} maps" + (f" of {len(maps)}" if len(new) < len(maps) else "")
+
+
+def _reactions(study: Study, maps: list[int]) -> str:
+    table = study.map_table(maps)
+    counted = [row for row in table if row.get("digits") == 0]
+    return f"{len(counted)} of {len(table)} maps respond to no training image"
 
 
 def _book(study: Study, site: Path, maps: list[int]) -> str:

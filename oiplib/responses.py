@@ -53,16 +53,22 @@ class LayerMaps:
         self.n_maps = known[layer][-1]
         chosen = model.get_layer(layer)
         self.silent_is_dead = _is_relu(chosen)
-        self._until_layer = keras.Model(model.inputs, chosen.output)
+        before, self._activate = _before_activation(chosen)
+        self._until_activation = keras.Model(model.inputs, before)
         images = tf.TensorSpec((None, *self.image_shape), tf.float32)
         #: Functions compiled for this layer, so that they are traced once.
         self.compiled = {"responses": tf.function(self.traced, input_signature=[images])}
 
-    def traced(self, images: Any) -> Any:
-        """Responses as a tensor (n, maps), for use inside other compiled functions."""
-        activations = self._until_layer(images, training=False)
-        positions = range(1, len(activations.shape) - 1)
-        return tf.reduce_mean(activations, axis=list(positions))
+    def traced(self, images: Any) -> tuple[Any, Any]:
+        """Responses and pre-activations as tensors (n, maps), inside other compiled functions.
+
+        The pre-activation is the mean over a map's positions of what goes into the layer's
+        activation function. It has a gradient where a ReLU gives none.
+        """
+        before = self._until_activation(images, training=False)
+        positions = list(range(1, len(before.shape) - 1))
+        after = self._activate(before)
+        return tf.reduce_mean(after, axis=positions), tf.reduce_mean(before, axis=positions)
 
     def __call__(
         self, images: np.ndarray, batch_size: int = 256, progress: Any = SILENT
@@ -81,13 +87,21 @@ class LayerMaps:
         -------
         array, float32, (n, maps)
         """
+        return self.respond(images, batch_size, progress)[0]
+
+    def respond(
+        self, images: np.ndarray, batch_size: int = 256, progress: Any = SILENT
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Responses and pre-activations, each float32 (n, maps); parameters as for a call."""
         check_images(images, self.image_shape)
-        out = np.empty((len(images), self.n_maps), np.float32)
+        out = np.empty((2, len(images), self.n_maps), np.float32)
         for first in range(0, len(images), batch_size):
-            batch = images[first : first + batch_size]
-            out[first : first + len(batch)] = self.compiled["responses"](batch)
-            progress.update(len(batch))
-        return out
+            chosen = np.arange(first, min(first + batch_size, len(images)))
+            # Always a full batch: another size may be rounded in another way.
+            found = self.compiled["responses"](images[np.resize(chosen, batch_size)])
+            out[:, chosen] = [values[: len(chosen)] for values in found]
+            progress.update(len(chosen))
+        return out[0], out[1]
 
 
 def map_layers(model: Any) -> dict[str, tuple[int, ...]]:
@@ -126,6 +140,24 @@ def check_images(images: np.ndarray, shape: Shape) -> None:
     """Raise `InputError` unless the images have the shape that the model takes."""
     if images.ndim != 4 or images.shape[1:] != shape:
         raise InputError(f"images must have the shape (n, {', '.join(map(str, shape))})")
+
+
+def _before_activation(layer: Any) -> tuple[Any, Any]:
+    """What goes into a layer's activation function, and the function.
+
+    A layer with an activation inside is rebuilt without it, with the same weights. Where there
+    is no activation, both are the layer's output.
+    """
+    if isinstance(layer, (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU)):
+        return layer.input, layer
+    activation = getattr(layer, "activation", None)
+    if activation in (None, keras.activations.linear):
+        return layer.output, tf.identity
+    bare = {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_before"}
+    twin = type(layer).from_config(bare)
+    before = twin(layer.input)
+    twin.set_weights(layer.get_weights())
+    return before, activation
 
 
 def _is_relu(layer: Any) -> bool:

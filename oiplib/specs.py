@@ -203,6 +203,10 @@ class GridSpec(Spec):
         return len(self.values) ** (self.rows * self.columns)
 
 
+OBJECTIVES = ("response", "pre-activation")
+SCHEDULES = ("constant", "cosine")
+
+
 @dataclass(frozen=True)
 class AscentSpec(Spec):
     """Gradient ascent on an image (article IX).
@@ -222,6 +226,11 @@ class AscentSpec(Spec):
         Relative change of the loss in a single step, below which an ascent counts as converged.
     stop_with_convergence
         Whether a converged ascent ends there, or goes on to `n_epochs`.
+    objective
+        What is climbed: the ``response``, or the ``pre-activation``, whose gradient also leads
+        where the map does not respond yet.
+    schedule
+        ``constant``, or ``cosine``: `epsilon` falls to 0 along half a cosine.
     """
 
     n_epochs: int = 600
@@ -229,6 +238,8 @@ class AscentSpec(Spec):
     n_steps: int = 6
     conv_criterion: float = 2e-4
     stop_with_convergence: bool = False
+    objective: str = "response"
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         self._set("n_epochs", _count("n_epochs", self.n_epochs, 1))
@@ -236,6 +247,8 @@ class AscentSpec(Spec):
         self._set("n_steps", _count("n_steps", self.n_steps, 0))
         self._set("conv_criterion", _number("conv_criterion", self.conv_criterion, low=0.0))
         self._set("stop_with_convergence", bool(self.stop_with_convergence))
+        _choice("objective", self.objective, OBJECTIVES)
+        _choice("schedule", self.schedule, SCHEDULES)
 
     @property
     def report_steps(self) -> tuple[int, ...]:
@@ -243,6 +256,28 @@ class AscentSpec(Spec):
         first = self.n_epochs >> self.n_steps
         spaced = {first << k for k in range(self.n_steps)}
         return tuple(sorted({0, self.n_epochs - 1} | {s for s in spaced if s < self.n_epochs}))
+
+    @property
+    def epsilons(self) -> tuple[float, ...]:
+        """The size of each of the `n_epochs` - 1 steps."""
+        n = self.n_epochs - 1
+        if self.schedule == "constant":
+            return (self.epsilon,) * n
+        return tuple(self.epsilon * (1 + math.cos(math.pi * step / n)) / 2 for step in range(n))
+
+
+@dataclass(frozen=True)
+class ClimbSpec(Spec):
+    """Ascents one after the other, each from where the one before ended."""
+
+    stages: tuple[AscentSpec, ...]
+
+    def __post_init__(self) -> None:
+        self._set("stages", tuple(_sequence("stages", self.stages)))
+        for stage in self.stages:
+            _instance("stages", stage, AscentSpec)
+        if not self.stages:
+            raise InputError("a climb has at least one stage")
 
 
 @dataclass(frozen=True)
@@ -268,44 +303,94 @@ class TrialSpec(Spec):
         _instance("fluctuation", self.fluctuation, FluctuationSpec)
         _instance("ascent", self.ascent, AscentSpec)
 
+    @property
+    def climb(self) -> AscentSpec:
+        """What an OIP of these trials has gone through since its start."""
+        return self.ascent
 
-STRATEGIES = ("article",)
+
+@dataclass(frozen=True)
+class RungSpec(Spec):
+    """One rung of a scan.
+
+    Attributes
+    ----------
+    n_starts
+        How many starts of each map climb it, the best of the rung before; 0 for all.
+    ascent
+        How they climb it.
+    """
+
+    n_starts: int
+    ascent: AscentSpec
+
+    def __post_init__(self) -> None:
+        self._set("n_starts", _count("n_starts", self.n_starts, 0))
+        _instance("ascent", self.ascent, AscentSpec)
+
+
+STRATEGIES = ("race", "article")
+
+
+def rungs_of(strategy: str) -> tuple[RungSpec, ...]:
+    """The rungs of a strategy, unless a scan names others."""
+    if strategy == "article":
+        return (RungSpec(0, AscentSpec(10, n_steps=0)), RungSpec(8, AscentSpec(1200)))
+    return (
+        RungSpec(128, AscentSpec(11, 0.3, n_steps=1, objective="pre-activation")),
+        RungSpec(32, AscentSpec(21, 0.2, n_steps=0, schedule="cosine")),
+        RungSpec(8, AscentSpec(71, 0.2, n_steps=3, schedule="cosine")),
+    )
 
 
 @dataclass(frozen=True)
 class ScanSpec(Spec):
-    """A precursor scan: many coarse patterns compete, the best are ascended (article X).
+    """A precursor scan: many coarse patterns compete, the best are ascended to the end.
 
     Attributes
     ----------
     grid
         The patterns.
     strategy
-        ``"article"``: every pattern to which the map reacts takes `n_select` steps, the best
-        `n_keep` are ascended to the end.
-    n_select
-        Steps before the selection.
-    n_keep
-        How many starts survive it.
-    ascent
-        The survivors' ascent; the selection climbs with the same `epsilon`.
+        ``race``: the patterns with the strongest responses that differ from each other, and as
+        many drawn at random, climb rung after rung; the first rung climbs the pre-activation,
+        so that it also revives starts without a response.
+        ``article``: every pattern with a response takes a few steps; the best few are ascended
+        from their beginning (article X).
+    rungs
+        Those of the strategy by default.
+    n_oips
+        How many of the finalists are kept as OIPs.
+    seed
+        Of the race's random draws, a stream for each map.
     """
 
     grid: GridSpec = field(default_factory=GridSpec)
-    strategy: str = "article"
-    n_select: int = 10
-    n_keep: int = 8
-    ascent: AscentSpec = field(default_factory=lambda: AscentSpec(n_epochs=1200))
+    strategy: str = "race"
+    rungs: tuple[RungSpec, ...] = ()
+    n_oips: int = 8
+    seed: int = 0
 
     def __post_init__(self) -> None:
         _instance("grid", self.grid, GridSpec)
-        _instance("ascent", self.ascent, AscentSpec)
-        if self.strategy not in STRATEGIES:
-            raise InputError(
-                f"unknown strategy {self.strategy!r}: choose one of {', '.join(STRATEGIES)}"
-            )
-        self._set("n_select", _count("n_select", self.n_select, 1))
-        self._set("n_keep", _count("n_keep", self.n_keep, 1))
+        _choice("strategy", self.strategy, STRATEGIES)
+        rungs = tuple(_sequence("rungs", self.rungs)) or rungs_of(self.strategy)
+        for rung in rungs:
+            _instance("rungs", rung, RungSpec)
+        if self.strategy == "race" and not all(rung.n_starts for rung in rungs):
+            raise InputError("each rung of a race needs a number of starts")
+        if self.strategy == "article" and len(rungs) != 2:
+            raise InputError(f"the article's strategy has two rungs, not {len(rungs)}")
+        self._set("rungs", rungs)
+        self._set("n_oips", _count("n_oips", self.n_oips, 1))
+        self._set("seed", _count("seed", self.seed, 0))
+
+    @property
+    def climb(self) -> AscentSpec | ClimbSpec:
+        """What an OIP of this scan has gone through since its start."""
+        if self.strategy == "article":
+            return self.rungs[-1].ascent
+        return ClimbSpec(tuple(rung.ascent for rung in self.rungs))
 
 
 @dataclass(frozen=True)
@@ -321,7 +406,7 @@ class StudySpec(Spec):
     trials
         Random fluctuation images for every map.
     scan
-        The precursor scan for maps that no fluctuation image led to an OIP.
+        The precursor scan.
     """
 
     cnn: CnnSpec = field(default_factory=CnnSpec)
@@ -340,13 +425,14 @@ class StudySpec(Spec):
         spec = cls(
             cnn=CnnSpec(weights_seed=seed, order_seed=seed),
             trials=TrialSpec(fluctuation=FluctuationSpec(seed=seed)),
+            scan=ScanSpec(seed=seed),
         )
         if not quick:
             return spec
         return spec.replace(
             cnn=spec.cnn.replace(epochs=2),
             trials=spec.trials.replace(n_trials=2, ascent=AscentSpec(n_epochs=120)),
-            scan=ScanSpec(grid=GridSpec(values=(0.2, 0.8)), ascent=AscentSpec(n_epochs=120)),
+            scan=spec.scan.replace(grid=GridSpec(values=(0.2, 0.8))),
         )
 
 
@@ -400,6 +486,16 @@ def start_of(values: Any) -> Start:
     return spec
 
 
+def stages_of(values: Any) -> tuple[AscentSpec, ...]:
+    """The ascents that an OIP has gone through, from its stored spec."""
+    spec = Spec.from_dict(values)
+    if isinstance(spec, ClimbSpec):
+        return spec.stages
+    if isinstance(spec, AscentSpec):
+        return (spec,)
+    raise InputError(f"no ascent: {str(values)[:80]}")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Spec):
         return value.to_dict()
@@ -410,6 +506,8 @@ def _plain(value: Any) -> Any:
 
 def _unplain(value: Any) -> Any:
     """Lists stay lists: a spec turns them into tuples when it validates them."""
+    if isinstance(value, list):
+        return [_unplain(item) for item in value]
     if not isinstance(value, dict):
         return value
     fields = {name: _unplain(item) for name, item in value.items() if name != "kind"}
@@ -417,6 +515,11 @@ def _unplain(value: Any) -> Any:
     if kind is None:
         raise TypeError(f"unknown kind {value.get('kind')!r}")
     return kind(**fields)
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"unknown {name} {value!r}: choose one of {', '.join(choices)}")
 
 
 def _instance(name: str, value: object, kind: type) -> None:

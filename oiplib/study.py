@@ -7,6 +7,7 @@ on where it stood. TensorFlow is loaded when the engine first runs.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import platform
@@ -21,10 +22,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .errors import InputError
 from .progress import bar
-from .specs import CnnSpec, GridSpec, ScanSpec, Start, StudySpec, TrialSpec
-from .store import Layer, Network, Oip, OipFilter, Rung, Scan, Screening, Store
+from .specs import (
+    CnnSpec,
+    FluctuationStart,
+    GridSpec,
+    ScanSpec,
+    Start,
+    StudySpec,
+    TrialSpec,
+)
+from .store import Layer, Network, Oip, OipFilter, Reaction, Rung, Scan, Screening, Store
 
 if TYPE_CHECKING:
     from .precursor import MapScan
@@ -127,30 +138,160 @@ class Study:
     def screening(self, grid: GridSpec | None = None) -> Screening:
         """The layer's responses to all distinct patterns of a grid (that of `spec.scan`)."""
         grid = grid or self.spec.scan.grid
-        stored = self.store.screening(self.layer.id, grid.sha256)
-        if stored is not None:
-            return stored
+        stored = self.store.screening(self.layer.id, grid.sha256, (0, grid.n_patterns))
+        return stored or self._merge(grid, self.screen_parts(grid))
+
+    def screen_parts(
+        self, grid: GridSpec | None = None, shard: int = 0, n_shards: int = 1
+    ) -> list[tuple[int, int]]:
+        """Screen the parts of a grid that aren't yet; each is stored when it is finished.
+
+        Parameters
+        ----------
+        shard, n_shards
+            Do only the share of one of several processes or machines.
+
+        Returns
+        -------
+        list
+            The parts of this shard.
+        """
+        grid = grid or self.spec.scan.grid
+        if not 0 <= shard < n_shards:
+            raise InputError(f"there is no shard {shard + 1} of {n_shards}")
         from . import precursor
 
-        with (
-            self._run("screen", grid) as run_id,
-            bar(grid.n_patterns, "Screening", "patterns") as b,
-        ):
-            found = precursor.screen(self.engine, grid, progress=b)
-            row = Screening(
+        parts = precursor.parts_of(grid)[shard::n_shards]
+        done = self.store.screened_parts(self.layer.id, grid.sha256)
+        missing = [part for part in parts if part not in done]
+        if not missing or (0, grid.n_patterns) in done:
+            return parts
+        total = sum(last - first for first, last in parts)
+        ready = total - sum(last - first for first, last in missing)
+        with self._run("screen", grid) as run_id, bar(total, "Screening", "patterns", ready) as b:
+            for part in missing:
+                found = precursor.screen(self.engine, grid, part, progress=b)
+                self.store.add(self._screening_row(grid, part, found, run_id))
+        return parts
+
+    def _merge(self, grid: GridSpec, parts: list[tuple[int, int]]) -> Screening:
+        from . import precursor
+
+        rows = [self.store.screening(self.layer.id, grid.sha256, part) for part in parts]
+        found = [self._screening_of(row) for row in rows if row is not None]
+        if len(rows) == 1 and rows[0] is not None:
+            return rows[0]
+        assert rows[-1] is not None
+        whole = self._screening_row(
+            grid, (0, grid.n_patterns), precursor.merged(found), rows[-1].run_id
+        )
+        self.store.replace_parts(whole)
+        return whole
+
+    def _screening_row(
+        self, grid: GridSpec, part: tuple[int, int], found: Any, run_id: int
+    ) -> Screening:
+        from . import precursor
+
+        values = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
+        return Screening(
+            layer_id=self.layer.id,
+            run_id=run_id,
+            spec=grid.to_dict(),
+            spec_sha256=grid.sha256,
+            first=part[0],
+            last=part[1],
+            edges=precursor.HISTOGRAM_EDGES,
+            **values,
+        )
+
+    @staticmethod
+    def _screening_of(row: Screening) -> Any:
+        """A stored screening as the engine's."""
+        from . import precursor
+
+        names = [f.name for f in dataclasses.fields(precursor.Screening)]
+        return precursor.Screening(**{name: getattr(row, name) for name in names})
+
+    def reaction(self, kind: str) -> Reaction:
+        """How the maps respond to images of a kind, in one pass for all of them.
+
+        Parameters
+        ----------
+        kind
+            ``fluctuation``: 2048 random images of `spec.trials`; ``digit``: all training
+            images of the network's data set.
+        """
+        identity = {
+            "fluctuation": self.spec.trials.fluctuation.sha256,
+            "digit": self.network.spec_sha256,
+        }
+        if kind not in identity or identity[kind] is None:
+            raise InputError(f"unknown kind {kind!r}: choose one of {', '.join(identity)}")
+        key = str(identity[kind])
+        stored = self.store.reaction(self.layer.id, kind, key)
+        if stored is not None:
+            return stored
+        from .fluctuations import fluctuation_images
+        from .images import standardized
+
+        if kind == "digit":
+            images = standardized(self.dataset().train_images)
+        else:
+            spec = self.spec.trials.fluctuation
+            starts = [FluctuationStart(spec, map=0, trial=trial) for trial in range(2048)]
+            images = fluctuation_images(starts, self.engine.image_shape)
+        with self._run("react", None) as run_id, bar(len(images), f"{kind}s", "images") as progress:
+            responses, before = self.engine.respond(images, progress=progress)
+            row = Reaction(
                 layer_id=self.layer.id,
                 run_id=run_id,
-                spec=grid.to_dict(),
-                spec_sha256=grid.sha256,
-                n_patterns=found.n_patterns,
-                n_reacting=found.n_reacting,
-                top_indices=found.top_indices,
-                top_responses=found.top_responses,
-                edges=precursor.HISTOGRAM_EDGES,
-                histogram=found.histogram,
+                kind=kind,
+                spec_sha256=key,
+                n_images=len(images),
+                n_reacting=(responses > 0).sum(axis=0),
+                strongest_response=responses.max(axis=0),
+                strongest_preactivation=before.max(axis=0),
             )
             self.store.add(row)
         return row
+
+    def map_table(self, maps: Maps = None) -> list[dict[str, Any]]:
+        """What became of each map.
+
+        Returns
+        -------
+        list of dict
+            Per map: ``map``; ``found by`` (the first of fluctuation, pattern, revival that led
+            to an OIP, or ``nothing``); ``loss`` (the largest, 0 without an OIP); the shares of
+            ``patterns``, ``fluctuations`` and, where the data set is known, ``digits`` to which
+            it responds, in [0, 1]; ``strongest pre-activation`` over all of these.
+        """
+        chosen = self.check_maps(maps)
+        found = {m: origin for origin, ms in self.summary(chosen).found.items() for m in ms}
+        best = {row["map"]: row["loss"] for row in self.rows(chosen, best=True)}
+        screening = self.screening()
+        kinds = ["fluctuation", *(["digit"] if self.network.spec else [])]
+        reactions = {f"{kind}s": self.reaction(kind) for kind in kinds}
+        shares = {"patterns": screening.n_reacting / screening.n_patterns}
+        shares |= {name: row.n_reacting / row.n_images for name, row in reactions.items()}
+        strongest = np.max(
+            [
+                screening.top_preactivations.max(axis=1),
+                *(row.strongest_preactivation for row in reactions.values()),
+            ],
+            axis=0,
+        )
+        return [
+            {
+                "map": map,
+                "found by": found.get(map, "nothing"),
+                "loss": best.get(map, 0.0),
+                **{name: float(share[map]) for name, share in shares.items()},
+                "strongest pre-activation": float(strongest[map]),
+            }
+            for map in chosen
+        ]
 
     def derive_from_fluctuations(self, maps: Maps = None) -> list[int]:
         """Article IX: show maps random images, ascend those to which they respond.
@@ -172,10 +313,9 @@ class Study:
         return self._derive(self.spec.scan, maps, "Precursor scan")
 
     def derive(self, maps: Maps = None) -> None:
-        """Both articles: fluctuations for all maps, patterns for those that found nothing."""
-        chosen = self.check_maps(maps)
-        self.derive_from_fluctuations(chosen)
-        self.derive_from_patterns(self.maps_without("fluctuation", chosen))
+        """Both articles for some maps, or all: fluctuations, then the precursor scan."""
+        self.derive_from_fluctuations(maps)
+        self.derive_from_patterns(maps)
 
     def add_model(self, path: str | os.PathLike[str]) -> int:
         """Keep any trained Keras model (a ``.keras`` file) as a network; returns its id.
@@ -208,7 +348,8 @@ class Study:
     @property
     def is_screened(self) -> bool:
         """Whether the screening of the spec's grid is stored already."""
-        return self.store.screening(self.layer.id, self.spec.scan.grid.sha256) is not None
+        grid = self.spec.scan.grid
+        return self.store.screening(self.layer.id, grid.sha256, (0, grid.n_patterns)) is not None
 
     def oips(self, map: int | None = None, best: bool = False) -> list[Oip]:
         """The layer's stored OIPs, or those of one map; the largest loss first."""
@@ -246,12 +387,6 @@ class Study:
                     f"there is no map {map} in {self.layer.name}: choose 0 to {n_maps - 1}"
                 )
         return chosen
-
-    def maps_without(self, origin: str, maps: Sequence[int]) -> list[int]:
-        """Those of the maps that have no OIP of an origin."""
-        rows = self.store.oip_rows(self._filter(maps))
-        having = {row["map"] for row in rows if row["origin"] == origin}
-        return [map for map in maps if map not in having]
 
     def summary(self, maps: Maps = None) -> Summary:
         """What has been found so far for the maps, from the store alone."""
@@ -388,11 +523,14 @@ class Study:
             return missing
         from . import precursor
 
+        screening = None
+        if isinstance(spec, ScanSpec) and spec.strategy == "race":
+            screening = self._screening_of(self.screening(spec.grid))
         with self._run("derive", spec) as run_id, bar(len(missing), title, "maps") as progress:
             if isinstance(spec, TrialSpec):
                 found = precursor.try_fluctuations(self.engine, spec, missing, progress)
             else:
-                found = precursor.scan(self.engine, spec, missing, progress)
+                found = precursor.scan(self.engine, spec, missing, screening, progress)
             for scan in found:
                 self._keep(scan, spec, run_id)
         return missing
@@ -422,18 +560,19 @@ class Study:
     ) -> Oip:
         ascents, steps = found.ascents, int(found.ascents.steps[i])
         reached = ascents.report_steps <= steps
-        identity = (self.network.weights_sha256, self.layer.name, found.map, start, spec.ascent)
-        told = "|".join(
-            x.to_json() if isinstance(x, (Start, type(spec.ascent))) else str(x) for x in identity
-        )
+        climb = spec.climb
+        identity = (self.network.weights_sha256, self.layer.name, str(found.map))
+        told = "|".join([*identity, start.to_json(), climb.to_json()])
+        # A start to which the map did not respond was revived by climbing the pre-activation.
+        origin = start.origin if ascents.traces[i, 0] > 0 else "revival"
         return Oip(
             key=hashlib.sha256(told.encode()).hexdigest(),
             layer_id=self.layer.id,
             run_id=run_id,
             map=found.map,
-            origin=start.origin,
+            origin=origin,
             start=start.to_dict(),
-            spec=spec.ascent.to_dict(),
+            spec=climb.to_dict(),
             loss=float(ascents.losses[i]),
             steps=steps,
             stop_reason=str(ascents.stop_reasons[i]),

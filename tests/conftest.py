@@ -14,6 +14,7 @@ from oiplib import (
     FluctuationSpec,
     GridSpec,
     LayerMaps,
+    RungSpec,
     ScanSpec,
     Study,
     StudySpec,
@@ -51,9 +52,11 @@ def tiny_spec(digits):
         trials=TrialSpec(FluctuationSpec(), n_trials=3, ascent=AscentSpec(n_epochs=40, n_steps=3)),
         scan=ScanSpec(
             GridSpec((0.2, 0.8), 3, 3),
-            n_select=4,
-            n_keep=3,
-            ascent=AscentSpec(n_epochs=30, n_steps=2),
+            rungs=(
+                RungSpec(16, AscentSpec(6, 0.3, n_steps=0, objective="pre-activation")),
+                RungSpec(4, AscentSpec(21, 0.2, n_steps=2, schedule="cosine")),
+            ),
+            n_oips=3,
         ),
     )
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -6,42 +8,59 @@ from oiplib import (
     FluctuationSpec,
     GridSpec,
     InputError,
+    RungSpec,
     ScanSpec,
     TrialSpec,
     ascend,
     distinct,
     fluctuation_images,
+    merged,
     pattern_images,
     scan,
     screen,
     try_fluctuations,
 )
-from oiplib.precursor import HISTOGRAM_EDGES
+from oiplib.precursor import HISTOGRAM_EDGES, _strongest, parts_of
 
-SPEC = ScanSpec(
-    GridSpec((0.2, 0.8), 3, 3), n_select=4, n_keep=3, ascent=AscentSpec(n_epochs=20, n_steps=2)
+GRID = GridSpec((0.2, 0.8), 3, 3)
+ARTICLE = ScanSpec(
+    GRID,
+    "article",
+    (RungSpec(0, AscentSpec(4, n_steps=0)), RungSpec(3, AscentSpec(20, n_steps=2))),
+)
+RACE = ScanSpec(
+    GRID,
+    "race",
+    (
+        RungSpec(16, AscentSpec(6, 0.3, n_steps=1, objective="pre-activation")),
+        RungSpec(6, AscentSpec(8, 0.2, n_steps=0)),
+        RungSpec(3, AscentSpec(15, 0.2, n_steps=2, schedule="cosine")),
+    ),
+    n_oips=2,
 )
 
 
 @pytest.fixture(scope="module")
 def all_patterns(layer):
     """Every distinct pattern, with the responses of all maps, at once."""
-    indices = np.arange(SPEC.grid.n_patterns)
-    indices = indices[distinct(SPEC.grid, indices)]
-    images = pattern_images(SPEC.grid, indices, layer.image_shape)
+    indices = np.arange(GRID.n_patterns)
+    indices = indices[distinct(GRID, indices)]
+    images = pattern_images(GRID, indices, layer.image_shape)
     return indices, images, layer(images)
 
 
 def test_screening_agrees_with_showing_all_patterns_at_once(layer, all_patterns):
-    indices, _, responses = all_patterns
-    found = screen(layer, SPEC.grid, n_top=5)
+    indices, images, responses = all_patterns
+    before = layer.respond(images)[1]
+    found = screen(layer, GRID, n_top=5)
     assert found.n_patterns == len(indices) == 510
     np.testing.assert_array_equal(found.n_reacting, (responses > 0).sum(axis=0))
     for map in range(layer.n_maps):
-        order = np.argsort(-responses[:, map], kind="stable")[:5]
-        order = order[responses[order, map] > 0]
-        np.testing.assert_array_equal(found.top_indices[map, : len(order)], indices[order])
-        np.testing.assert_array_equal(found.top_responses[map, : len(order)], responses[order, map])
+        key = np.where(responses[:, map] > 0, responses[:, map], before[:, map])
+        order = np.argsort(-key, kind="stable")[:5]
+        np.testing.assert_array_equal(found.top_indices[map], indices[order])
+        np.testing.assert_array_equal(found.top_responses[map], responses[order, map])
+        np.testing.assert_array_equal(found.top_preactivations[map], before[order, map])
         positive = responses[:, map][responses[:, map] > 0]
         inside = np.clip(positive, HISTOGRAM_EDGES[0], HISTOGRAM_EDGES[-1])
         np.testing.assert_array_equal(
@@ -49,27 +68,94 @@ def test_screening_agrees_with_showing_all_patterns_at_once(layer, all_patterns)
         )
 
 
+def test_parts_of_a_grid_merge_to_the_whole(layer):
+    whole = screen(layer, GRID, n_top=7)
+    cuts = [0, 3, 200, 201, 330, 512]
+    parts = [screen(layer, GRID, part, n_top=7) for part in pairwise(cuts)]
+    again = merged([merged(parts[:2], 7), *parts[2:]], 7)
+    for name in ("n_reacting", "top_indices", "top_responses", "top_preactivations", "histogram"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(again, name))
+    assert whole.n_patterns == again.n_patterns
+
+
+def test_parts_cover_a_large_grid():
+    grid = GridSpec((0, 0.5, 1), 4, 4)
+    parts = parts_of(grid)
+    assert parts[0][0] == 0
+    assert parts[-1][1] == grid.n_patterns == 3**16
+    assert all(a[1] == b[0] for a, b in pairwise(parts))
+    assert len(parts) <= 64
+
+
+def test_of_equal_keys_the_earlier_stands_first():
+    keys = np.array([[1, 5, -2, 5, 0, -0.5, 5, -2], [0] * 8], np.float32)
+    assert _strongest(keys, 5).tolist() == [[1, 3, 6, 0, 4], [0, 1, 2, 3, 4]]
+    assert _strongest(keys, 9)[0].tolist() == [1, 3, 6, 0, 4, 5, 2, 7]
+
+
 def test_pruning_changes_nothing(layer, all_patterns):
     """The article's procedure without pruning, on whole arrays, finds the same."""
     indices, images, _ = all_patterns
-    select = AscentSpec(n_epochs=SPEC.n_select, n_steps=0)
-    for found in scan(layer, SPEC, [1, 5]):
-        every = ascend(layer, images, np.full(len(images), found.map), select).losses
-        order = np.argsort(-every, kind="stable")[: SPEC.n_keep]
+    for found in scan(layer, ARTICLE, [1, 5]):
+        owners = np.full(len(images), found.map)
+        every = ascend(layer, images, owners, ARTICLE.rungs[0].ascent).losses
+        order = np.argsort(-every, kind="stable")[:3]
         assert [start.index for start in found.starts] == indices[order].tolist()
         reacting = every > 0
         np.testing.assert_array_equal(found.rungs[0].starts, indices[reacting])
         np.testing.assert_array_equal(found.rungs[0].losses, every[reacting])
-        final = ascend(layer, images[order], np.full(len(order), found.map), SPEC.ascent)
+        final = ascend(layer, images[order], owners[:3], ARTICLE.climb)
         assert final.images.tobytes() == found.ascents.images.tobytes()
 
 
-def test_a_scan_does_not_depend_on_the_maps_beside_it(layer):
-    together = {found.map: found for found in scan(layer, SPEC, [7, 2, 4])}
+@pytest.mark.parametrize("spec", [ARTICLE, RACE], ids=["article", "race"])
+def test_a_scan_does_not_depend_on_the_maps_beside_it(layer, spec):
+    together = {found.map: found for found in scan(layer, spec, [7, 2, 4])}
     assert list(together) == [7, 2, 4]
-    (alone,) = scan(layer, SPEC, [2])
+    (alone,) = scan(layer, spec, [2])
     assert alone.starts == together[2].starts
     assert alone.ascents.images.tobytes() == together[2].ascents.images.tobytes()
+
+
+def test_the_best_of_each_rung_go_on(layer):
+    for found in scan(layer, RACE, [0, 3, 9]):
+        start, first, second, third = found.rungs
+        assert [len(rung.starts) for rung in found.rungs] == [16, 16, 6, 3]
+        assert [rung.steps for rung in found.rungs] == [0, 5, 12, 26]
+        assert len(set(start.starts)) == 16
+        for before, after in ((first, second), (second, third)):
+            order = np.argsort(-before.losses, kind="stable")[: len(after.starts)]
+            np.testing.assert_array_equal(after.starts, before.starts[order])
+        order = np.argsort(-third.losses, kind="stable")[:2]
+        assert [s.index for s in found.starts] == third.starts[order].tolist()
+        np.testing.assert_array_equal(found.ascents.losses, third.losses[order])
+
+
+def test_a_finalist_has_gone_through_the_climb_of_its_spec(layer):
+    """Stage by stage through `ascend`, from the pattern alone: the same bytes."""
+    (found,) = scan(layer, RACE, [3])
+    indices = np.array([start.index for start in found.starts])
+    image = pattern_images(GRID, indices, layer.image_shape)
+    traces = []
+    for stage in RACE.climb.stages:
+        part = ascend(layer, image, np.full(len(indices), 3), stage)
+        image = part.images
+        traces.append(part.traces if not traces else part.traces[:, 1:])
+    assert image.tobytes() == found.ascents.images.tobytes()
+    np.testing.assert_array_equal(np.concatenate(traces, axis=1), found.ascents.traces)
+    assert found.ascents.report_steps.tolist() == [0, 3, 5, 12, 15, 18, 26]
+    assert found.ascents.frames[:, -1].tobytes() == image.tobytes()
+
+
+def test_a_race_finds_what_the_plain_ascent_cannot(layer, all_patterns):
+    """A map and starts without any response: revived, and never worse than before."""
+    _, images, responses = all_patterns
+    silent = np.argwhere(responses == 0)[::40]
+    pairs, maps = images[silent[:, 0]], silent[:, 1]
+    plain = ascend(layer, pairs, maps, AscentSpec(20, 0.3))
+    assert (plain.losses == 0).all()
+    revived = ascend(layer, pairs, maps, AscentSpec(20, 0.3, objective="pre-activation"))
+    assert (revived.losses > 0).mean() > 0.9
 
 
 def test_trials_ascend_exactly_the_starts_that_get_a_response(layer):
@@ -87,4 +173,4 @@ def test_trials_ascend_exactly_the_starts_that_get_a_response(layer):
 
 def test_an_unknown_map_is_refused(layer):
     with pytest.raises(InputError, match="choose 0 to 11"):
-        list(scan(layer, SPEC, [12]))
+        scan(layer, RACE, [12])

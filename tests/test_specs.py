@@ -10,6 +10,7 @@ from oiplib import (
     GridSpec,
     InputError,
     PatternStart,
+    RungSpec,
     ScanSpec,
     StudySpec,
     TrialSpec,
@@ -23,7 +24,9 @@ EXAMPLES = [
     GridSpec((0, 0.25, 1), 2, 3),
     AscentSpec(n_epochs=7, stop_with_convergence=True),
     TrialSpec(n_trials=9),
-    ScanSpec(n_keep=3),
+    ScanSpec(seed=3),
+    ScanSpec(strategy="article"),
+    ScanSpec().climb,
     StudySpec.of(seed=3, quick=True),
     FluctuationStart(FluctuationSpec(), 120, 7),
     PatternStart(GridSpec(), 19682),
@@ -50,13 +53,25 @@ def test_each_field_is_part_of_the_identity():
         {"n_steps": 5},
         {"conv_criterion": 1e-4},
         {"stop_with_convergence": True},
+        {"objective": "pre-activation"},
+        {"schedule": "cosine"},
     ):
         hashes.add(AscentSpec(**change).sha256)
-    assert len(hashes) == 6
+    assert len(hashes) == 8
 
 
 def test_the_reports_stand_where_the_article_prints_them():
     assert AscentSpec().report_steps == (0, 9, 18, 36, 72, 144, 288, 599)
+
+
+def test_a_cosine_falls_from_epsilon_to_nothing():
+    sizes = AscentSpec(n_epochs=101, epsilon=0.2, schedule="cosine").epsilons
+    assert len(sizes) == 100
+    assert sizes[0] == 0.2
+    assert sizes[50] == pytest.approx(0.1)
+    assert 0 < sizes[-1] < 1e-4
+    assert list(sizes) == sorted(sizes, reverse=True)
+    assert AscentSpec(n_epochs=4, epsilon=0.3).epsilons == (0.3,) * 3
 
 
 def test_short_ascents_report_each_step_once():
@@ -80,7 +95,9 @@ def test_short_ascents_report_each_step_once():
         (lambda: GridSpec((0.1, 0.2), 10, 10), "more patterns than"),
         (lambda: FluctuationSpec(factors=(1.0,)), "one factor per grid"),
         (lambda: FluctuationSpec(factors=(0, 0, 0, 0)), "isn't 0"),
-        (lambda: ScanSpec(strategy="luck"), "choose one of article"),
+        (lambda: ScanSpec(strategy="luck"), "choose one of race, article"),
+        (lambda: AscentSpec(objective="luck"), "choose one of response"),
+        (lambda: ScanSpec(rungs=(RungSpec(0, AscentSpec()),)), "needs a number of starts"),
         (lambda: ScanSpec(grid=3), "must be a GridSpec"),
         (lambda: PatternStart(GridSpec(), 19683), "choose 0 to 19682"),
         (lambda: AscentSpec.from_json("{"), "not the JSON"),

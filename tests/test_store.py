@@ -46,11 +46,12 @@ def test_every_result_survives_the_store(tiny_study, layer):
             for i, start in enumerate(found.starts):
                 oip = oips[start]
                 n_oips += 1
-                assert Spec.from_dict(oip.spec) == kind.ascent
+                assert Spec.from_dict(oip.spec) == kind.climb
                 assert oip.loss == found.ascents.losses[i]
                 assert oip.steps == found.ascents.steps[i]
                 assert oip.stop_reason == found.ascents.stop_reasons[i]
-                assert oip.origin == start.origin
+                silent = found.ascents.traces[i, 0] == 0
+                assert oip.origin == ("revival" if silent else start.origin)
                 assert oip.image.tobytes() == found.ascents.images[i].tobytes()
                 np.testing.assert_array_equal(oip.trace, found.ascents.traces[i])
                 np.testing.assert_array_equal(oip.report_steps, found.ascents.report_steps)
@@ -62,9 +63,10 @@ def test_a_screening_survives_the_store(tiny_study, layer):
     from oiplib import precursor
 
     grid = tiny_study.spec.scan.grid
-    row = Store(tiny_study.store.name).screening(tiny_study.layer.id, grid.sha256)
+    whole = (0, grid.n_patterns)
+    row = Store(tiny_study.store.name).screening(tiny_study.layer.id, grid.sha256, whole)
     found = precursor.screen(layer, grid)
-    for name in ("n_reacting", "top_indices", "top_responses", "histogram"):
+    for name in ("n_reacting", "top_indices", "top_responses", "top_preactivations", "histogram"):
         np.testing.assert_array_equal(getattr(row, name), getattr(found, name))
     assert row.n_patterns == found.n_patterns
     np.testing.assert_array_equal(row.edges, precursor.HISTOGRAM_EDGES)
@@ -111,7 +113,7 @@ def test_the_same_result_is_the_same_row(copy, tiny_study):
     study = Study(copy, tiny_study.spec)
     before = study.rows()
     # A scan that keeps more finds the same OIPs and some others.
-    study.spec = study.spec.replace(scan=study.spec.scan.replace(n_keep=5))
+    study.spec = study.spec.replace(scan=study.spec.scan.replace(n_oips=4))
     study.derive_from_patterns([0, 3])
     after = study.rows()
     assert [row for row in after if row["id"] <= before_last(before)] == before

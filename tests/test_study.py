@@ -4,12 +4,15 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from oiplib import InputError, Study, ascend, fluctuation_images, network, pattern_images
-from oiplib.specs import AscentSpec, start_of
+from oiplib.images import standardized
+from oiplib.specs import AscentSpec, GridSpec, stages_of, start_of
 
 
 def runs(study):
@@ -37,28 +40,73 @@ def test_a_study_goes_on_from_its_database_alone(tiny_study):
 def test_an_oip_can_be_made_again_from_its_stored_numbers(tiny_study):
     """By hand, through the engine's functions: the same bytes."""
     study = Study(tiny_study.store.name)
-    chosen = [study.oips()[i] for i in (0, 5, -1)]
-    assert {oip.origin for oip in chosen} == {"fluctuation", "pattern"}
-    for oip in chosen:
+    chosen = {oip.origin: oip for oip in study.oips()}
+    assert set(chosen) == {"fluctuation", "pattern", "revival"}
+    for oip in chosen.values():
         start = start_of(oip.start)
         if oip.origin == "fluctuation":
             image = fluctuation_images([start], study.engine.image_shape)
         else:
             image = pattern_images(start.grid, np.array([start.index]), study.engine.image_shape)
-        found = ascend(study.engine, image, np.array([oip.map]), AscentSpec.from_dict(oip.spec))
+        for stage in stages_of(oip.spec):
+            found = ascend(study.engine, image, np.array([oip.map]), stage)
+            image = found.images
         assert found.images[0].tobytes() == oip.image.tobytes()
         assert found.losses[0] == oip.loss
 
 
 def test_maps_are_found_by_their_first_origin(tiny_study):
     summary = tiny_study.summary()
-    by_fluctuation = {o.map for o in tiny_study.oips() if o.origin == "fluctuation"}
-    by_pattern = {o.map for o in tiny_study.oips() if o.origin == "pattern"}
-    assert set(summary.found["fluctuation"]) == by_fluctuation
-    assert set(summary.found["pattern"]) == by_pattern - by_fluctuation
-    assert set(summary.silent) == set(range(12)) - by_fluctuation - by_pattern
+    having = {
+        origin: {o.map for o in tiny_study.oips() if o.origin == origin}
+        for origin in ("fluctuation", "pattern", "revival")
+    }
+    taken: set[int] = set()
+    for origin, maps in having.items():
+        assert set(summary.found[origin]) == maps - taken
+        taken |= maps
+    assert set(summary.silent) == set(range(12)) - taken
     assert summary.n_oips == len(tiny_study.oips())
     assert summary.accuracy > 0.5
+
+
+def test_every_map_has_an_oip_and_a_record(tiny_study, mnist):
+    table = tiny_study.map_table()
+    assert [row["map"] for row in table] == list(range(12))
+    assert all(row["loss"] > 0 and row["found by"] != "nothing" for row in table)
+    images = standardized(tiny_study.dataset().train_images)
+    shares = (tiny_study.engine(images) > 0).mean(axis=0)
+    np.testing.assert_allclose([row["digits"] for row in table], shares, atol=1e-9)
+    for row in table:
+        assert 0 <= row["patterns"] <= 1
+        assert 0 <= row["fluctuations"] <= 1
+
+
+def test_a_screening_in_shards_is_the_whole_one(tiny_study, monkeypatch, tmp_path):
+    """Parts from two processes' calls, one of them stopped halfway, merge to the same."""
+    from oiplib import precursor
+
+    cuts = [0, 100, 101, 300, 512]
+    monkeypatch.setattr(precursor, "parts_of", lambda grid: list(pairwise(cuts)))
+    path = tmp_path / "shards.db"
+    source, target = sqlite3.connect(tiny_study.store.name), sqlite3.connect(path)
+    with closing(source), closing(target):
+        source.backup(target)
+        target.execute("DELETE FROM screenings")
+        target.commit()
+    study, other = Study(path), Study(path)
+    assert study.screen_parts(shard=0, n_shards=2) == [(0, 100), (101, 300)]
+    other.screen_parts(shard=1, n_shards=2)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM screenings WHERE first = 300")  # never finished
+    found, whole = study.screening(), tiny_study.screening()
+    for name in ("n_reacting", "top_indices", "top_responses", "top_preactivations", "histogram"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT first, last FROM screenings").fetchall()
+    assert rows == [(0, 512)]
+    with pytest.raises(InputError, match="no shard 3 of 2"):
+        study.screen_parts(GridSpec((0, 1), 2, 2), shard=2, n_shards=2)
 
 
 def test_any_model_can_be_studied(tiny_study, tmp_path):

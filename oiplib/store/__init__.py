@@ -1,13 +1,14 @@
 """The database: every network, run, screening, scan and OIP. Knows nothing of TensorFlow."""
 
 from .database import OipFilter, Store, database_url
-from .models import Layer, Network, Oip, Run, Rung, Scan, Screening
+from .models import Layer, Network, Oip, Reaction, Run, Rung, Scan, Screening
 
 __all__ = [
     "Layer",
     "Network",
     "Oip",
     "OipFilter",
+    "Reaction",
     "Run",
     "Rung",
     "Scan",

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import URL, Select, create_engine, event, func, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker, undefer
+from sqlalchemy.orm import Session, load_only, sessionmaker, undefer
 
 from ..errors import InputError, OipError
-from .models import Base, Layer, Network, Oip, Run, Scan, Screening
+from .models import Base, Layer, Network, Oip, Reaction, Run, Scan, Screening
 
 Row = dict[str, Any]
 
@@ -145,8 +145,8 @@ class Store:
 
     # --- units of work ---
 
-    def add(self, row: Network | Screening) -> None:
-        """Store a finished network or screening."""
+    def add(self, row: Network | Screening | Reaction) -> None:
+        """Store a finished network, screening or reaction."""
         with self.session() as session:
             session.add(row)
 
@@ -180,12 +180,37 @@ class Store:
             with self._errors(), self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
-    def screening(self, layer_id: int, spec_sha256: str) -> Screening | None:
-        """The screening of a layer by a spec, if it is stored."""
+    def screening(self, layer_id: int, spec_sha256: str, part: tuple[int, int]) -> Screening | None:
+        """The screening of a layer by a part of a grid, if it is stored."""
         with self.session() as session:
             return session.scalar(
-                select(Screening).where(
-                    Screening.layer_id == layer_id, Screening.spec_sha256 == spec_sha256
+                _screenings(layer_id, spec_sha256).where(
+                    Screening.first == part[0], Screening.last == part[1]
+                )
+            )
+
+    def screened_parts(self, layer_id: int, spec_sha256: str) -> set[tuple[int, int]]:
+        """The parts of a grid that were shown to a layer."""
+        with self.session() as session:
+            rows = session.scalars(_screenings(layer_id, spec_sha256).options(_NO_ARRAYS))
+            return {(row.first, row.last) for row in rows}
+
+    def replace_parts(self, whole: Screening) -> None:
+        """Store the screening of a whole grid in the place of its parts."""
+        with self.session() as session:
+            for row in session.scalars(_screenings(whole.layer_id, whole.spec_sha256)):
+                session.delete(row)
+            session.flush()
+            session.add(whole)
+
+    def reaction(self, layer_id: int, kind: str, spec_sha256: str) -> Reaction | None:
+        """How a layer responds to images of a kind, if it is stored."""
+        with self.session() as session:
+            return session.scalar(
+                select(Reaction).where(
+                    Reaction.layer_id == layer_id,
+                    Reaction.kind == kind,
+                    Reaction.spec_sha256 == spec_sha256,
                 )
             )
 
@@ -345,6 +370,15 @@ def _writing_pragmas(connection: Any, record: Any) -> None:
     _pragmas(connection, record)
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+_NO_ARRAYS = load_only(Screening.first, Screening.last)
+
+
+def _screenings(layer_id: int, spec_sha256: str) -> Select[Screening]:
+    return select(Screening).where(
+        Screening.layer_id == layer_id, Screening.spec_sha256 == spec_sha256
+    )
 
 
 def _select_oips(wanted: OipFilter) -> Select[Oip]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     DateTime,
     ForeignKey,
@@ -103,7 +104,7 @@ class Run(Base):
 
 
 class Screening(Base):
-    """All distinct patterns of a grid, shown to a layer."""
+    """All distinct patterns of a grid, or of a part of it, shown to a layer."""
 
     __tablename__ = "screenings"
 
@@ -112,14 +113,38 @@ class Screening(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     spec: Mapped[dict[str, Any]]
     spec_sha256: Mapped[str]
-    n_patterns: Mapped[int]
+    first: Mapped[int] = mapped_column(BigInteger)
+    last: Mapped[int] = mapped_column(BigInteger)
+    n_patterns: Mapped[int] = mapped_column(BigInteger)
     n_reacting: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
     top_indices: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
     top_responses: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    top_preactivations: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
     edges: Mapped[np.ndarray] = mapped_column(Array("float64", 1))
     histogram: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
 
-    __table_args__ = (UniqueConstraint("layer_id", "spec_sha256"),)
+    __table_args__ = (UniqueConstraint("layer_id", "spec_sha256", "first", "last"),)
+
+
+class Reaction(Base):
+    """How the maps of a layer respond to images that are neither patterns nor starts."""
+
+    __tablename__ = "reactions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    kind: Mapped[str]
+    spec_sha256: Mapped[str]
+    n_images: Mapped[int]
+    n_reacting: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    strongest_response: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    strongest_preactivation: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+
+    __table_args__ = (
+        UniqueConstraint("layer_id", "kind", "spec_sha256"),
+        CheckConstraint("kind IN ('fluctuation', 'digit')"),
+    )
 
 
 class Scan(Base):
