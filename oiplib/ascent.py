@@ -29,7 +29,7 @@ from .progress import SILENT
 from .responses import LayerMaps, check_images
 from .specs import AscentSpec
 
-BATCH_SIZE = 64
+BATCH_SIZE = 128
 
 #: Why an ascent ended: all epochs done; the relative change of the loss fell below the
 #: criterion; the map doesn't react to the image.

@@ -33,13 +33,13 @@ from .specs import (
 HISTOGRAM_EDGES = 10.0 ** np.linspace(-4, 4, 81)
 
 #: Maps whose starts race in the same batches.
-RACE_GROUP = 8
+RACE_GROUP = 16
 
 #: Correlation from which on two coarse patterns count as alike.
 ALIKE = 0.9
 
 # Pairs whose start images are held at the same time.
-_PAIRS = 64 * BATCH_SIZE
+_PAIRS = 32 * BATCH_SIZE
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ._tf import keras, tf
 from .errors import InputError
+from .fast import faster
 from .images import Shape
 from .progress import SILENT
 
@@ -51,10 +52,11 @@ class LayerMaps:
         if layer not in known:
             raise InputError(f"unknown layer {layer!r}: choose one of {', '.join(known)}")
         self.n_maps = known[layer][-1]
-        chosen = model.get_layer(layer)
+        quick = faster(model)
+        chosen = quick.get_layer(layer)
         self.silent_is_dead = _is_relu(chosen)
         before, self._activate = _before_activation(chosen)
-        self._until_activation = keras.Model(model.inputs, before)
+        self._until_activation = keras.Model(quick.inputs, before)
         images = tf.TensorSpec((None, *self.image_shape), tf.float32)
         #: Functions compiled for this layer, so that they are traced once.
         self.compiled = {"responses": tf.function(self.traced, input_signature=[images])}

@@ -28,7 +28,8 @@ def test_what_is_stored_is_not_computed_again(tiny_study, tiny_spec):
     assert again.derive_from_fluctuations() == again.derive_from_patterns([3]) == []
     assert runs(again) == before
     assert {status for _, status in before} == {"done"}
-    assert [kind for kind, _ in before] == ["train", "screen", "derive", "derive"]
+    kinds = [kind for kind, _ in before if kind != "react"]
+    assert kinds == ["train", "screen", "derive", "derive"]
 
 
 def test_a_study_goes_on_from_its_database_alone(tiny_study):
