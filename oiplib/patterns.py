@@ -60,12 +60,14 @@ def distinct_blocks(
     Yields
     ------
     array, int64
-        The distinct ones among the next `size` indices.
+        The distinct ones among the next `size` indices, if there are any.
     """
     last = grid.n_patterns if last is None else last
     for begin in range(first, last, size):
         indices = np.arange(begin, min(begin + size, last), dtype=np.int64)
-        yield indices[distinct(grid, indices)]
+        kept = indices[distinct(grid, indices)]
+        if len(kept):
+            yield kept
 
 
 def cells_of(grid: GridSpec, indices: np.ndarray) -> np.ndarray:

@@ -175,16 +175,15 @@ class Study:
         return parts
 
     def _merge(self, grid: GridSpec, parts: list[tuple[int, int]]) -> Screening:
+        """The screening of a whole grid from its stored parts, in whose place it is stored."""
         from . import precursor
 
-        rows = [self.store.screening(self.layer.id, grid.sha256, part) for part in parts]
-        found = [self._screening_of(row) for row in rows if row is not None]
-        if len(rows) == 1 and rows[0] is not None:
+        stored = (self.store.screening(self.layer.id, grid.sha256, part) for part in parts)
+        rows = [row for row in stored if row is not None]
+        if len(rows) == 1:
             return rows[0]
-        assert rows[-1] is not None
-        whole = self._screening_row(
-            grid, (0, grid.n_patterns), precursor.merged(found), rows[-1].run_id
-        )
+        total = precursor.merged([self._screening_of(row) for row in rows])
+        whole = self._screening_row(grid, (0, grid.n_patterns), total, rows[-1].run_id)
         self.store.replace_parts(whole)
         return whole
 
