@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv reproduce test lint lock clean
+.PHONY: venv reproduce test lint lock bench clean
 
 venv: .venv/.made
 
@@ -30,6 +30,10 @@ lint: venv
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --extra dev pyproject.toml --output-file requirements.lock
+
+# Ratios of speed, to benchmarks/RESULTS.md; on the network of oip.db, which is trained if need be.
+bench: venv
+	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf .venv site site.work oip.db oip.db-shm oip.db-wal

@@ -302,10 +302,15 @@ def _article_scan(
         images = pattern_images(spec.grid, indices[best], layer.image_shape)
         ascents = ascend(layer, images, owners[best], final.ascent)
         for map in maps[group]:
-            own, finalists = owners == map, owners[best] == map
-            rung = Rung(select.ascent.n_epochs - 1, indices[own], losses[own])
-            starts = tuple(PatternStart(spec.grid, int(k)) for k in indices[best[finalists]])
-            yield MapScan(int(map), (rung,), starts, ascents.take(finalists))
+            own, finalists = owners == map, np.flatnonzero(owners[best] == map)
+            n_steps = (select.ascent.n_epochs - 1, final.ascent.n_epochs - 1)
+            rungs = (
+                Rung(n_steps[0], indices[own], losses[own]),
+                Rung(n_steps[1], indices[best[finalists]], ascents.losses[finalists]),
+            )
+            kept = _best(finalists, ascents.losses, spec.n_oips)
+            starts = tuple(PatternStart(spec.grid, int(k)) for k in indices[best[kept]])
+            yield MapScan(int(map), rungs, starts, ascents.take(kept))
             progress.update(1)
 
 

@@ -77,8 +77,8 @@ def _searched(new: list[int], maps: list[int]) -> str:
 
 def _reactions(study: Study, maps: list[int]) -> str:
     table = study.map_table(maps)
-    counted = [row for row in table if row.get("digits") == 0]
-    return f"{len(counted)} of {len(table)} maps respond to no training image"
+    responding = sum(row.get("digits", 0) > 0 for row in table)
+    return f"{responding} of {len(table)} maps respond to some training image"
 
 
 def _book(study: Study, site: Path, maps: list[int]) -> str:

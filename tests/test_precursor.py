@@ -27,6 +27,7 @@ ARTICLE = ScanSpec(
     GRID,
     "article",
     (RungSpec(0, AscentSpec(4, n_steps=0)), RungSpec(3, AscentSpec(20, n_steps=2))),
+    n_oips=2,
 )
 RACE = ScanSpec(
     GRID,
@@ -100,12 +101,15 @@ def test_pruning_changes_nothing(layer, all_patterns):
         owners = np.full(len(images), found.map)
         every = ascend(layer, images, owners, ARTICLE.rungs[0].ascent).losses
         order = np.argsort(-every, kind="stable")[:3]
-        assert [start.index for start in found.starts] == indices[order].tolist()
+        assert found.rungs[1].starts.tolist() == indices[order].tolist()
         reacting = every > 0
         np.testing.assert_array_equal(found.rungs[0].starts, indices[reacting])
         np.testing.assert_array_equal(found.rungs[0].losses, every[reacting])
         final = ascend(layer, images[order], owners[:3], ARTICLE.climb)
-        assert final.images.tobytes() == found.ascents.images.tobytes()
+        np.testing.assert_array_equal(found.rungs[1].losses, final.losses)
+        best = np.argsort(-final.losses, kind="stable")[: ARTICLE.n_oips]
+        assert [start.index for start in found.starts] == indices[order[best]].tolist()
+        assert final.images[best].tobytes() == found.ascents.images.tobytes()
 
 
 @pytest.mark.parametrize("spec", [ARTICLE, RACE], ids=["article", "race"])

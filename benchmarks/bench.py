@@ -1,0 +1,221 @@
+"""What we claim of speed, each as a ratio measured in one run: ``make bench``.
+
+Every section is a process of its own, so that its peak memory is its own. Results go to
+``RESULTS.md`` beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from oiplib import AscentSpec, GridSpec, ScanSpec, Study, ascend, pattern_images, scan, screen
+from oiplib.patterns import distinct_blocks
+from oiplib.precursor import Screening
+
+LAYER = "Conv2D_3"
+SEED = 20201123
+Rows = list[tuple[str, str]]
+
+
+def rates(study: Study) -> Rows:
+    """Gradient images per second: batched, one image at a time in eager mode, matrix product."""
+    from oiplib._tf import keras, tf
+    from oiplib.images import standardize
+
+    layer, n = study.engine, 2560
+    rng = np.random.default_rng(SEED)
+    images = pattern_images(GridSpec(), rng.integers(0, 19683, n), layer.image_shape)
+    maps = rng.integers(0, layer.n_maps, n)
+    spec = AscentSpec(21, 0.1, n_steps=0)
+    ascend(layer, images[:128], maps[:128], spec)
+    best = max(n * 21 / _seconds(lambda: ascend(layer, images, maps, spec)) for _ in range(3))
+
+    until = keras.Model(study.model.inputs, study.model.get_layer(LAYER).output)
+    image = tf.Variable(images[:1])
+
+    def one_step() -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(until(image, training=False)[..., int(maps[0])])
+        gradient = tape.gradient(loss, image)
+        gradient /= tf.sqrt(tf.reduce_mean(tf.square(gradient))) + 1e-7
+        image.assign(standardize(image + 0.01 * gradient))
+
+    one_step()
+    eager = max(40 / _seconds(lambda: [one_step() for _ in range(40)]) for _ in range(3))
+
+    a = tf.random.stateless_normal((1024, 1024), (0, 1))
+    product = max(60 / _seconds(lambda: [tf.matmul(a, a) for _ in range(60)]) for _ in range(5))
+    product *= 2 * 1024**3
+    share = best * 2 * _gradient_flops(until) / product
+    return [
+        ("gradient images per second, batched, over one image at a time in eager mode",
+         f"{best / eager:.0f}"),
+        ("floating-point operations per second of these, over a float32 matrix product's",
+         f"{share:.0%}"),
+    ]  # fmt: skip
+
+
+def race(study: Study) -> Rows:
+    """The race against the article's procedure, and against full ascents of random starts."""
+    layer = study.engine
+    maps = np.sort(np.random.default_rng(SEED).permutation(layer.n_maps)[:24])
+    screening = study._screening_of(study.screening())
+    maps = np.union1d(maps, np.flatnonzero(screening.n_reacting == 0)[:2])
+    found: dict[str, dict[int, float]] = {}
+    seconds, gradients = {}, {}
+    for strategy in ("race", "article"):
+        spec = ScanSpec(strategy=strategy)
+        list(scan(layer, spec.replace(grid=GridSpec((0.2, 0.8), 2, 2)), maps[:1]))  # compiled
+        begin = time.perf_counter()
+        results = list(scan(layer, spec, maps, screening))
+        seconds[strategy] = time.perf_counter() - begin
+        found[strategy] = {r.map: float(r.ascents.losses.max(initial=0)) for r in results}
+        gradients[strategy] = np.mean([_gradient_images(spec, r.rungs) for r in results])
+    full = {int(map): _full_ascents(layer, int(map), 512) for map in maps}
+    over = np.array([found["race"][m] / max(found["article"][m], 1e-9) for m in found["race"]])
+    reacting = np.array([found["article"][m] > 0 for m in found["race"]])
+    share = np.array([found["race"][m] / full[m] for m in full if full[m] > 0])
+    return [
+        ("maps compared, silent ones included", f"{len(maps)}"),
+        ("maps on which the race's best loss is at least the article's",
+         f"{(over >= 1).sum()} of {len(over)}"),
+        ("best loss, race over article, where the article found one: least, median",
+         f"{over[reacting].min():.3f}, {np.median(over[reacting]):.3f}"),
+        ("gradient images a map, article over race",
+         f"{gradients['article'] / gradients['race']:.0f} "
+         f"({gradients['article']:,.0f} over {gradients['race']:,.0f})"),
+        ("time, article (batched and pruned) over race",
+         f"{seconds['article'] / seconds['race']:.0f}"),
+        ("best loss, race over 512 full ascents from random starts: median",
+         f"{np.median(share):.3f}"),
+    ]  # fmt: skip
+
+
+def scaling(study: Study) -> Rows:
+    """Screening, race and finalists for more and more maps, as time per map."""
+    layer = study.engine
+    list(scan(layer, ScanSpec(), [0], study._screening_of(study.screening())))  # compiled
+    times = {}
+    for n in (16, 32, 64, 128):
+        begin = time.perf_counter()
+        screening = screen(layer, GridSpec())
+        list(scan(layer, ScanSpec(), range(n), screening))
+        times[n] = time.perf_counter() - begin
+    told = ", ".join(f"{n}: {times[n] / n / (times[128] / 128):.2f}" for n in times)
+    return [
+        ("screening, race and finalists: time per map over that of all 128", told),
+        ("the same for all 128 maps: under 120 s", "yes" if times[128] < 120 else "no"),
+    ]
+
+
+def screening_3_9(study: Study) -> Rows:
+    """3^9 patterns for all maps."""
+    return _screening_rows(study, GridSpec())
+
+
+def screening_5_9(study: Study) -> Rows:
+    """5^9 patterns for all maps."""
+    return _screening_rows(study, GridSpec((0, 0.25, 0.5, 0.75, 1)))
+
+
+SECTIONS: dict[str, Callable[[Study], Rows]] = {
+    f.__name__: f for f in (rates, race, scaling, screening_3_9, screening_5_9)
+}
+
+
+def main() -> None:
+    """Run all sections, or in a child process the named one."""
+    if len(sys.argv) > 1:
+        print(json.dumps(SECTIONS[sys.argv[1]](Study())))
+        return
+    study = Study()
+    study.screening()  # the network is trained now, if it isn't stored
+    env = {**os.environ, "OIP_DB": str(Path(study.store.name).resolve())}
+    lines = ["# Results", "", _machine(), "", "| what | ratio |", "|---|---|"]
+    for name in SECTIONS:
+        print(name, flush=True)
+        done = subprocess.run(
+            [sys.executable, __file__, name], env=env, check=True, capture_output=True, text=True
+        )
+        lines += [
+            f"| {what} | {ratio} |" for what, ratio in json.loads(done.stdout.splitlines()[-1])
+        ]
+    Path(__file__).with_name("RESULTS.md").write_text("\n".join(lines) + "\n")
+
+
+def _screening_rows(study: Study, grid: GridSpec) -> Rows:
+    layer = study.engine
+    screen(layer, grid, (0, 8192))  # compiled
+    indices = np.concatenate(list(distinct_blocks(grid, 0, 16384)))
+    images = pattern_images(grid, indices, layer.image_shape)
+    forward = max(len(images) / _seconds(lambda: layer.respond(images)) for _ in range(3))
+    begin = time.perf_counter()
+    found: Screening = screen(layer, grid)
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    name = f"{len(grid.values)}^{grid.rows * grid.columns}"
+    return [
+        (f"{name}: patterns screened per second, over forward passes alone",
+         f"{found.n_patterns / seconds / forward:.2f}"),
+        (f"{name}: share of 4 minutes for all {layer.n_maps} maps", f"{seconds / 240:.2f}"),
+        (f"{name}: peak memory over 1.5 GiB", f"{peak / 1.5:.2f}"),
+    ]  # fmt: skip
+
+
+def _full_ascents(layer, map: int, n: int) -> float:  # type: ignore[no-untyped-def]
+    """The best loss of full ascents (100 steps, annealed from 0.2) of n random patterns."""
+    rng = np.random.default_rng(np.random.SeedSequence(SEED, spawn_key=(map,)))
+    images = pattern_images(GridSpec(), rng.integers(0, 19683, 3 * n), layer.image_shape)
+    alive = np.flatnonzero(layer(images)[:, map] > 0)[:n]
+    spec = AscentSpec(101, 0.2, n_steps=0, schedule="cosine")
+    found = ascend(layer, images[alive], np.full(len(alive), map), spec)
+    return float(found.losses.max(initial=0))
+
+
+def _gradient_images(spec: ScanSpec, rungs) -> int:  # type: ignore[no-untyped-def]
+    climbed = rungs[1:] if spec.strategy == "race" else rungs  # the race's first is the start
+    return sum(len(r.starts) * s.ascent.n_epochs for r, s in zip(climbed, spec.rungs, strict=True))
+
+
+def _gradient_flops(model) -> int:  # type: ignore[no-untyped-def]
+    """Multiplications and additions of the convolutions of one image; the way back has as many."""
+    total = 0
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            _, height, width, _ = layer.output.shape
+            total += 2 * height * width * int(np.prod(layer.kernel.shape))
+    return total
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def _machine() -> str:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+         if line.startswith("model name")),
+        platform.processor(),
+    )  # fmt: skip
+    versions = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
+    return (
+        f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}. "
+        "Made by `make bench` on the network of `make reproduce`."
+    )
+
+
+if __name__ == "__main__":
+    main()
