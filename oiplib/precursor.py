@@ -118,7 +118,8 @@ def screen(
         A progress bar that counts the grid's patterns.
     """
     total = None
-    for indices in distinct_blocks(grid, *(part or (0, grid.n_patterns))):
+    seen, last = part or (0, grid.n_patterns)
+    for indices in distinct_blocks(grid, seen, last):
         images = pattern_images(grid, indices, layer.image_shape)
         responses, before = layer.respond(images)
         block = Screening(
@@ -130,7 +131,9 @@ def screen(
             _histogram(responses),
         )
         total = merged([total, block] if total else [block], n_top)
-        progress.update(len(indices))
+        progress.update(int(indices[-1]) + 1 - seen)
+        seen = int(indices[-1]) + 1
+    progress.update(last - seen)
     if total is None:
         raise InputError("this part of the grid has no distinct pattern")
     return total
