@@ -183,12 +183,16 @@ def _compile(layer: LayerMaps, objective: str) -> Any:
     per_image = [tf.TensorSpec((None,), kind) for kind in (tf.int32, tf.bool, tf.float32)]
     rule = [tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
 
-    @tf.function(input_signature=[pixels, *per_image, *rule])
+    # Loops are written out: AutoGraph, which turns Python's into TensorFlow's, fails on 3.13.
+    @tf.function(input_signature=[pixels, *per_image, *rule], autograph=False)
     def climb(images, maps, active, previous, epsilons, criterion):  # type: ignore[no-untyped-def]
         n_steps = tf.size(epsilons)
         trace = tf.TensorArray(tf.float32, n_steps, element_shape=(None,))
-        done = 0
-        while done < n_steps and tf.reduce_any(active):
+
+        def climbing(done, images, active, previous, trace):  # type: ignore[no-untyped-def]
+            return (done < n_steps) & tf.reduce_any(active)
+
+        def step(done, images, active, previous, trace):  # type: ignore[no-untyped-def]
             losses, gradient = gradients(layer, images, maps, objective)
             trace = trace.write(done, tf.where(active, losses, np.nan))
             direction, moves = rms_normalized(gradient)
@@ -197,10 +201,17 @@ def _compile(layer: LayerMaps, objective: str) -> Any:
             active = active & moves & ~converged
             stepped = standardize(images + epsilons[done] * direction)
             images = tf.where(active[:, None, None, None], stepped, images)
-            done += 1
-        while done < n_steps:
-            trace = trace.write(done, tf.fill(tf.shape(previous), np.nan))
-            done += 1
+            return done + 1, images, active, previous, trace
+
+        def unfinished(done, trace):  # type: ignore[no-untyped-def]
+            return done < n_steps
+
+        def leave_empty(done, trace):  # type: ignore[no-untyped-def]
+            return done + 1, trace.write(done, tf.fill(tf.shape(maps), np.nan))
+
+        begin = (tf.constant(0), images, active, previous, trace)
+        done, images, active, previous, trace = tf.while_loop(climbing, step, begin)
+        _, trace = tf.while_loop(unfinished, leave_empty, (done, trace))
         return images, active, previous, trace.stack()
 
     return climb
