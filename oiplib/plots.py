@@ -183,20 +183,6 @@ def relative_curves(
     return figure
 
 
-def selection(early: np.ndarray, final: np.ndarray, n_select: int) -> Figure:
-    """Finalists' loss at the selection against the loss they ended with, relative to each map's
-    largest."""
-    figure = Figure(figsize=(4.6, 3.6), dpi=_DPI, layout="constrained")
-    ax = figure.subplots()
-    ax.plot(early, final, "o", color=_LINE, alpha=0.5, markersize=4)
-    ax.set(
-        xlabel=f"loss after {n_select} steps / the map's largest",
-        ylabel="final loss / the map's largest",
-    )
-    ax.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
 def gallery_html(
     images: Sequence[np.ndarray],
     labels: Sequence[str],

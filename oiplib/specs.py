@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 
 from .errors import InputError
 
-# Scales with a patch of 1 x 1 pixel and images of any practical size stay inside.
+# Far beyond any image here: what is larger is a slip, and would fill the memory.
 _LARGEST_GRID = 4096
 
 
