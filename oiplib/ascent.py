@@ -17,6 +17,10 @@ of fixed size an image's ascent doesn't depend on its neighbours.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +38,11 @@ BATCH_SIZE = 128
 #: Why an ascent ended: all epochs done; the relative change of the loss fell below the
 #: criterion; the map doesn't react to the image.
 STOP_REASONS = ("n_epochs", "converged", "silent")
+
+# Steps after which ended ascents leave their batch.
+_STRETCH = 100
+
+_THREADS = min(4, os.cpu_count() or 1)
 
 # Keeps 0/0 away, far below the gradient of any map that reacts.
 _TINY = 1e-20
@@ -117,12 +126,21 @@ def ascend(
     if len(images) != len(maps):
         raise InputError(f"{len(images)} images need as many maps, not {len(maps)}")
     climb = climber(layer, spec.objective)
-    result = _empty(len(images), layer.image_shape, spec)
-    for first in range(0, len(images), batch_size):
-        chosen = np.arange(first, min(first + batch_size, len(images)))
-        padded = np.resize(chosen, batch_size)
-        _ascend_batch(climb, images[padded], maps[padded], spec, result, chosen, progress)
-    return result
+    climbing = _Climbing(images, spec)
+    for begin, end in climbing.stretches:
+
+        def stretch(chosen: np.ndarray, begin: int = begin, end: int = end) -> None:
+            padded = np.resize(chosen, batch_size)
+            climbing.go(climb, chosen, padded, maps[padded], begin, end)
+            progress.update(len(chosen) * (end - begin))
+
+        climbing.report(begin)
+        # Who has ended leaves the batch, so that the others need fewer.
+        going = np.flatnonzero(climbing.active)
+        batches = [going[i : i + batch_size] for i in range(0, len(going), batch_size)]
+        _side_by_side(stretch, batches)
+        progress.update((len(images) - len(going)) * (end - begin))
+    return climbing.concluded()
 
 
 def chain(first: Ascents, second: Ascents) -> Ascents:
@@ -152,9 +170,7 @@ def gradients(
     """Losses (n,), and the gradients of the objective (n, height, width, channels), as tensors."""
     with tf.GradientTape() as tape:
         tape.watch(images)
-        responses, before = (
-            tf.gather(values, maps, axis=1, batch_dims=1) for values in layer.traced(images)
-        )
+        responses, before = layer.traced(images, maps)
         climbed = responses if objective == "response" else before
     return responses, tape.gradient(climbed, images)
 
@@ -183,6 +199,13 @@ def _compile(layer: LayerMaps, objective: str) -> Any:
     per_image = [tf.TensorSpec((None,), kind) for kind in (tf.int32, tf.bool, tf.float32)]
     rule = [tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
 
+    @tf.function(jit_compile=True, autograph=False)
+    def stepped(images, gradient, active, epsilon):  # type: ignore[no-untyped-def]
+        direction, moves = rms_normalized(gradient)
+        active = active & moves
+        moved = standardize(images + epsilon * direction)
+        return tf.where(active[:, None, None, None], moved, images), active
+
     # Loops are written out: AutoGraph, which turns Python's into TensorFlow's, fails on 3.13.
     @tf.function(input_signature=[pixels, *per_image, *rule], autograph=False)
     def climb(images, maps, active, previous, epsilons, criterion):  # type: ignore[no-untyped-def]
@@ -195,12 +218,9 @@ def _compile(layer: LayerMaps, objective: str) -> Any:
         def step(done, images, active, previous, trace):  # type: ignore[no-untyped-def]
             losses, gradient = gradients(layer, images, maps, objective)
             trace = trace.write(done, tf.where(active, losses, np.nan))
-            direction, moves = rms_normalized(gradient)
             converged = tf.abs(losses - previous) < criterion * tf.abs(losses)
             previous = tf.where(active, losses, previous)
-            active = active & moves & ~converged
-            stepped = standardize(images + epsilons[done] * direction)
-            images = tf.where(active[:, None, None, None], stepped, images)
+            images, active = stepped(images, gradient, active & ~converged, epsilons[done])
             return done + 1, images, active, previous, trace
 
         def unfinished(done, trace):  # type: ignore[no-untyped-def]
@@ -217,54 +237,74 @@ def _compile(layer: LayerMaps, objective: str) -> Any:
     return climb
 
 
-def _empty(n: int, shape: tuple[int, ...], spec: AscentSpec) -> Ascents:
-    reports = spec.report_steps
-    return Ascents(
-        images=np.empty((n, *shape), np.float32),
-        losses=np.empty(n, np.float32),
-        steps=np.empty(n, np.int64),
-        stop_reasons=np.empty(n, "U16"),
-        report_steps=np.array(reports, np.int64),
-        frames=np.empty((n, len(reports), *shape), np.float32),
-        traces=np.empty((n, spec.n_epochs), np.float32),
-    )
+class _Climbing:
+    """The state of n ascents between two stretches of their way."""
 
+    def __init__(self, images: np.ndarray, spec: AscentSpec) -> None:
+        n, reports = len(images), spec.report_steps
+        self.spec = spec
+        self.images = np.array(images, np.float32)
+        self.active = np.ones(n, bool)
+        self.previous = np.full(n, np.inf, np.float32)
+        self.frames = np.empty((n, len(reports), *images.shape[1:]), np.float32)
+        self.traces = np.full((n, spec.n_epochs), np.nan, np.float32)
+        # The last stretch takes the loss of the final image; its step is not kept.
+        self.epsilons = np.array([*spec.epsilons, 0], np.float32)
+        self.criterion = spec.conv_criterion if spec.stop_with_convergence else 0.0
 
-def _ascend_batch(
-    climb: Any,
-    images: np.ndarray,
-    maps: np.ndarray,
-    spec: AscentSpec,
-    result: Ascents,
-    chosen: np.ndarray,
-    progress: Any,
-) -> None:
-    """Ascend one full batch from report to report; write its first images' results."""
-    n = len(chosen)
-    active: Any = np.ones(len(images), bool)
-    previous: Any = np.full(len(images), np.inf, np.float32)
-    criterion = spec.conv_criterion if spec.stop_with_convergence else 0.0
-    # The last stretch takes the loss of the final image; its step is not kept.
-    ends = [*spec.report_steps[1:], spec.n_epochs]
-    epsilons = np.array([*spec.epsilons, 0], np.float32)
-    current: Any = images
-    for k, (begin, end) in enumerate(zip(spec.report_steps, ends, strict=True)):
-        result.frames[chosen, k] = current[:n]
-        moved, active, previous, trace = climb(
-            current, maps, active, previous, epsilons[begin:end], criterion
+    @property
+    def stretches(self) -> list[tuple[int, int]]:
+        n = self.spec.n_epochs
+        ends = sorted({*self.spec.report_steps, *range(0, n, _STRETCH), n})
+        return list(itertools.pairwise(ends))
+
+    def report(self, step: int) -> None:
+        if step in self.spec.report_steps:
+            self.frames[:, self.spec.report_steps.index(step)] = self.images
+
+    def go(
+        self,
+        climb: Any,
+        chosen: np.ndarray,
+        padded: np.ndarray,
+        maps: np.ndarray,
+        begin: int,
+        end: int,
+    ) -> None:
+        n = len(chosen)
+        images, active, previous, trace = climb(
+            self.images[padded],
+            maps,
+            self.active[padded],
+            self.previous[padded],
+            self.epsilons[begin:end],
+            self.criterion,
         )
-        result.traces[chosen, begin:end] = trace.numpy().T[:n]
-        current = moved if end < spec.n_epochs else current
-        progress.update(n * (end - begin))
-    result.images[chosen] = current[:n]
-    _conclude(result, chosen, spec, active.numpy()[:n])
+        self.traces[chosen, begin:end] = trace.numpy().T[:n]
+        self.active[chosen], self.previous[chosen] = active[:n], previous[:n]
+        if end < self.spec.n_epochs:
+            self.images[chosen] = images[:n]
+
+    def concluded(self) -> Ascents:
+        steps = np.sum(~np.isnan(self.traces), axis=1) - 1
+        losses = self.traces[np.arange(len(steps)), steps]
+        reasons = np.where(self.active, "n_epochs", "converged")
+        return Ascents(
+            images=self.images,
+            losses=losses,
+            steps=steps,
+            stop_reasons=np.where(~self.active & (losses == 0), "silent", reasons),
+            report_steps=np.array(self.spec.report_steps, np.int64),
+            frames=self.frames,
+            traces=self.traces,
+        )
 
 
-def _conclude(result: Ascents, chosen: np.ndarray, spec: AscentSpec, active: np.ndarray) -> None:
-    traces = result.traces[chosen]
-    last = np.sum(~np.isnan(traces), axis=1) - 1
-    result.steps[chosen] = last
-    result.losses[chosen] = traces[np.arange(len(chosen)), last]
-    reasons = np.where(active, "n_epochs", "converged")
-    silent = ~active & (result.losses[chosen] == 0)
-    result.stop_reasons[chosen] = np.where(silent, "silent", reasons)
+def _side_by_side(work: Callable[[np.ndarray], None], batches: list[np.ndarray]) -> None:
+    """Work on batches in several threads: while one waits for memory, another multiplies."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            list(pool.map(work, batches))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -12,7 +12,7 @@ import numpy as np
 
 from ._tf import keras, tf
 from .errors import InputError
-from .fast import faster
+from .fast import OwnMaps, faster
 from .images import Shape
 from .progress import SILENT
 
@@ -52,25 +52,42 @@ class LayerMaps:
         if layer not in known:
             raise InputError(f"unknown layer {layer!r}: choose one of {', '.join(known)}")
         self.n_maps = known[layer][-1]
-        quick = faster(model)
+        quick = faster(keras.Model(model.inputs[0], model.get_layer(layer).output))
         chosen = quick.get_layer(layer)
         self.silent_is_dead = _is_relu(chosen)
         before, self._activate = _before_activation(chosen)
-        self._until_activation = keras.Model(quick.inputs, before)
+        self._until_activation = keras.Model(quick.inputs[0], before)
+        self._own = None
+        if OwnMaps.can(chosen):
+            self._own = keras.Model(quick.inputs[0], chosen.input), OwnMaps(chosen)
         images = tf.TensorSpec((None, *self.image_shape), tf.float32)
         #: Functions compiled for this layer, so that they are traced once.
-        self.compiled = {"responses": tf.function(self.traced, input_signature=[images])}
+        self.compiled = {"responses": tf.function(self._traced, input_signature=[images])}
 
-    def traced(self, images: Any) -> tuple[Any, Any]:
-        """Responses and pre-activations as tensors (n, maps), inside other compiled functions.
+    def traced(self, images: Any, maps: Any) -> tuple[Any, Any]:
+        """Response and pre-activation of one map per image as tensors (n,), to be compiled.
 
         The pre-activation is the mean over a map's positions of what goes into the layer's
         activation function. It has a gradient where a ReLU gives none.
         """
-        before = self._until_activation(images, training=False)
+        if self._own is None:
+            found = self._traced(images)
+            return tuple(tf.gather(values, maps, axis=1, batch_dims=1) for values in found)
+        until_layer, own = self._own
+        before = own(until_layer(self._seen(images), training=False), maps)
+        after = self._activate(before)
+        return tf.reduce_mean(after, axis=(1, 2)), tf.reduce_mean(before, axis=(1, 2))
+
+    def _traced(self, images: Any) -> tuple[Any, Any]:
+        """Those of all maps, as tensors (n, maps)."""
+        before = self._until_activation(self._seen(images), training=False)
         positions = list(range(1, len(before.shape) - 1))
         after = self._activate(before)
         return tf.reduce_mean(after, axis=positions), tf.reduce_mean(before, axis=positions)
+
+    def _seen(self, images: Any) -> Any:
+        height, width, _ = self._until_activation.inputs[0].shape[1:]
+        return images[:, :height, :width]
 
     def __call__(
         self, images: np.ndarray, batch_size: int = 256, progress: Any = SILENT

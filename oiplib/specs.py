@@ -337,9 +337,9 @@ def rungs_of(strategy: str) -> tuple[RungSpec, ...]:
     if strategy == "article":
         return (RungSpec(0, AscentSpec(10, n_steps=0)), RungSpec(8, AscentSpec(1200)))
     return (
-        RungSpec(128, AscentSpec(11, 0.3, n_steps=1, objective="pre-activation")),
-        RungSpec(32, AscentSpec(21, 0.2, n_steps=0, schedule="cosine")),
-        RungSpec(8, AscentSpec(71, 0.2, n_steps=3, schedule="cosine")),
+        RungSpec(96, AscentSpec(11, 0.8, n_steps=1, objective="pre-activation")),
+        RungSpec(32, AscentSpec(21, 0.8, n_steps=0, schedule="cosine")),
+        RungSpec(8, AscentSpec(61, 0.8, n_steps=3, schedule="cosine")),
     )
 
 
