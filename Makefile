@@ -32,8 +32,15 @@ lock:
 	    --no-annotate --extra dev pyproject.toml --output-file requirements.lock
 
 # Ratios of speed, to benchmarks/RESULTS.md; on the network of oip.db, which is trained if need be.
-bench: venv
+bench: venv .venv-peers/.made
 	$(BIN)/python benchmarks/bench.py
 
+.venv-peers/.made: benchmarks/peers.txt
+	@echo 'Making .venv-peers: xplique and tf-keras-vis, whose speed is compared'
+	@$(PYTHON) -m venv --clear .venv-peers
+	@.venv-peers/bin/pip install -qq --requirement benchmarks/peers.txt
+	@.venv-peers/bin/pip install -qq --no-deps xplique==2.0.2 tf-keras-vis==0.8.7
+	@touch $@
+
 clean:
-	rm -rf .venv site site.work oip.db oip.db-shm oip.db-wal
+	rm -rf .venv .venv-peers site site.work oip.db oip.db-shm oip.db-wal

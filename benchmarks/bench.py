@@ -10,38 +10,56 @@ import json
 import os
 import platform
 import resource
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from oiplib import AscentSpec, GridSpec, ScanSpec, Study, ascend, pattern_images, scan, screen
+from oiplib import (
+    AscentSpec,
+    GridSpec,
+    LayerMaps,
+    ScanSpec,
+    Study,
+    ascend,
+    pattern_images,
+    scan,
+    screen,
+)
 from oiplib.patterns import distinct_blocks
-from oiplib.precursor import Screening
+from oiplib.precursor import Screening, parts_of
 
+HERE = Path(__file__).parent
+#: The Python of the environment in which the others are installed (`make bench` makes it).
+PEERS = HERE.parent / ".venv-peers" / "bin" / "python"
 LAYER = "Conv2D_3"
 SEED = 20201123
 Rows = list[tuple[str, str]]
 
 
 def rates(study: Study) -> Rows:
-    """Gradient images per second: batched, one image at a time in eager mode, matrix product."""
+    """Gradient images per second: batched, one image at a time, by others, matrix product."""
     from oiplib._tf import keras, tf
     from oiplib.images import standardize
 
-    layer, n = study.engine, 2560
+    layer, n = study.engine, 5120
     rng = np.random.default_rng(SEED)
     images = pattern_images(GridSpec(), rng.integers(0, 19683, n), layer.image_shape)
     maps = rng.integers(0, layer.n_maps, n)
     spec = AscentSpec(21, 0.1, n_steps=0)
     ascend(layer, images[:128], maps[:128], spec)
-    best = max(n * 21 / _seconds(lambda: ascend(layer, images, maps, spec)) for _ in range(3))
+    best = max(n * 21 / _seconds(lambda: ascend(layer, images, maps, spec)) for _ in range(5))
 
-    until = keras.Model(study.model.inputs, study.model.get_layer(LAYER).output)
+    until = keras.Model(study.model.inputs[0], study.model.get_layer(LAYER).output)
     image = tf.Variable(images[:1])
 
     def one_step() -> None:
@@ -57,13 +75,79 @@ def rates(study: Study) -> Rows:
     a = tf.random.stateless_normal((1024, 1024), (0, 1))
     product = max(60 / _seconds(lambda: [tf.matmul(a, a) for _ in range(60)]) for _ in range(5))
     product *= 2 * 1024**3
-    share = best * 2 * _gradient_flops(until) / product
-    return [
+    flops = 2 * sum(_flops(each) for each in until.layers)
+    rows = [
         ("gradient images per second, batched, over one image at a time in eager mode",
          f"{best / eager:.0f}"),
         ("floating-point operations per second of these, over a float32 matrix product's",
-         f"{share:.0%}"),
+         f"{best * flops / product:.0%}"),
+        *_profile(layer, 1 / best, product),
     ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "network.keras")
+        study.model.save(path)
+        command = [str(PEERS), str(HERE / "peers.py"), str(path), LAYER]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    for name, peer in json.loads(done.stdout.splitlines()[-1]).items():
+        what = f"over {name} {peer['version']} at its best batch size ({peer['batch_size']})"
+        rows.append((f"gradient images per second, {what}", f"{best / peer['rate']:.1f}"))
+    return rows
+
+
+def _profile(layer: LayerMaps, step: float, product: float) -> Rows:
+    """Where the seconds of one image's gradient step go, each part as a share of the whole."""
+    from oiplib._tf import keras, tf
+
+    assert layer._own is not None
+    until, own = layer._own
+    maps, rows, rest = tf.constant(np.arange(128) % layer.n_maps), [], 1.0
+    rng = np.random.default_rng(SEED)
+    parts: list[tuple[str, Any, tuple[int, ...]]] = [
+        (part.name, part, part.input.shape[1:])
+        for part in until.layers
+        if not isinstance(part, (keras.layers.InputLayer, keras.layers.Identity))
+    ]
+    parts.append((f"{LAYER}, own map", lambda x: own(x, maps), until.output.shape[1:]))
+    for name, part, shape in parts:
+        x = tf.constant(rng.standard_normal((128, *shape)), tf.float32)
+
+        def back(x: Any, part: Any = part) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                out = part(x)
+            return tape.gradient(out, x)
+
+        share = _side_by_side(tf.function(back, autograph=False), x) / step
+        rest -= share
+        rows.append((f"share of a gradient step: {name} with ReLU and pooling, both ways"
+                     if part in until.layers else f"share of a gradient step: {name}, both ways",
+                     f"{share:.0%}"))  # fmt: skip
+    rows.append(("share of a gradient step: the rule, the loop and what else", f"{rest:.0%}"))
+    largest = max(until.layers, key=_flops)
+    kernel, shape = largest.kernel, largest.input.shape[1:]
+    x = tf.constant(rng.standard_normal((128, *shape)), tf.float32)
+    y = tf.nn.conv2d(x, kernel, 1, "VALID")
+    there = _side_by_side(tf.function(lambda x: tf.nn.conv2d(x, kernel, 1, "VALID")), x)
+    again = _side_by_side(
+        tf.function(lambda y: tf.nn.conv2d_transpose(y, kernel, x.shape, 1, "VALID")), y
+    )
+    needed = 2 * int(np.prod(y.shape[1:3])) * int(np.prod(kernel.shape)) / product
+    for way, seconds in (("forward", there), ("back", again)):
+        rows.append((f"{largest.name}'s convolution alone, {way}: operations per second over the "
+                     "product's, and its share of a step",
+                     f"{needed / seconds:.0%}, {seconds / step:.0%}"))  # fmt: skip
+    return rows
+
+
+def _side_by_side(work: Callable[[Any], object], x: Any) -> float:
+    """Seconds an image of a batch of 128, in two threads as the ascents are."""
+    work(x)
+    with ThreadPoolExecutor(2) as pool:
+        best = min(
+            _seconds(lambda: list(pool.map(lambda _: [work(x) for _ in range(30)], range(2))))
+            for _ in range(3)
+        )
+    return best / (2 * 30 * 128)
 
 
 def race(study: Study) -> Rows:
@@ -121,21 +205,64 @@ def scaling(study: Study) -> Rows:
 
 def screening_3_9(study: Study) -> Rows:
     """3^9 patterns for all maps."""
-    return _screening_rows(study, GridSpec())
+    return _screening_rows(study, GridSpec())[0]
 
 
 def screening_5_9(study: Study) -> Rows:
-    """5^9 patterns for all maps."""
-    return _screening_rows(study, GridSpec((0, 0.25, 0.5, 0.75, 1)))
+    """5^9 patterns for all maps, and the same in a process that is killed halfway."""
+    grid = GridSpec((0, 0.25, 0.5, 0.75, 1))
+    rows, unbroken = _screening_rows(study, grid)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "oip.db")
+        _copy(study, path)
+        command = [sys.executable, __file__, "screen", str(path), grid.to_json()]
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        half = len(parts_of(grid)) // 2
+        layer_id = study.layer.id
+        while len(Study(path).store.screened_parts(layer_id, grid.sha256)) < half:
+            time.sleep(0.2)
+        child.kill()
+        child.wait()
+        left = len(Study(path).store.screened_parts(layer_id, grid.sha256))
+        subprocess.run(command, check=True, capture_output=True)
+        again = Study._screening_of(Study(path).screening(grid))
+    same = all(
+        np.array_equal(*values) for values in zip(astuple(unbroken), astuple(again), strict=True)
+    )
+    told = f"killed with {left} of {len(parts_of(grid))} parts done and started again"
+    return [*rows, (f"5^9: {told}: the same result", "yes" if same else "no")]
+
+
+def screening_3_16(study: Study) -> Rows:
+    """A stretch of 3^16 patterns on a 4 x 4 grid, at the rate of 5^9."""
+    small, large = GridSpec((0, 0.25, 0.5, 0.75, 1)), GridSpec(rows=4, columns=4)
+    screen(study.engine, large, (0, 8192))  # compiled
+
+    def rate(grid: GridSpec) -> float:
+        middle, n = grid.n_patterns // 2, 2**18
+        return n / _seconds(lambda: screen(study.engine, grid, (middle, middle + n)))
+
+    rates = rate(small), rate(large)
+    whole = large.n_patterns / small.n_patterns * rates[0] / rates[1]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return [
+        ("3^16: patterns per second over those of 5^9, 262,144 of each from the middle",
+         f"{rates[1] / rates[0]:.2f}"),
+        ("3^16: time of the whole by that rate, over 5^9's", f"{whole:.0f}"),
+        ("3^16: peak memory over 1.5 GiB", f"{peak / 1.5:.2f}"),
+    ]  # fmt: skip
 
 
 SECTIONS: dict[str, Callable[[Study], Rows]] = {
-    f.__name__: f for f in (rates, race, scaling, screening_3_9, screening_5_9)
+    f.__name__: f for f in (rates, race, scaling, screening_3_9, screening_5_9, screening_3_16)
 }
 
 
 def main() -> None:
     """Run all sections, or in a child process the named one."""
+    if sys.argv[1:2] == ["screen"]:
+        Study(sys.argv[2]).screening(GridSpec.from_json(sys.argv[3]))
+        return
     if len(sys.argv) > 1:
         print(json.dumps(SECTIONS[sys.argv[1]](Study())))
         return
@@ -151,10 +278,10 @@ def main() -> None:
         lines += [
             f"| {what} | {ratio} |" for what, ratio in json.loads(done.stdout.splitlines()[-1])
         ]
-    Path(__file__).with_name("RESULTS.md").write_text("\n".join(lines) + "\n")
+    HERE.joinpath("RESULTS.md").write_text("\n".join(lines) + "\n")
 
 
-def _screening_rows(study: Study, grid: GridSpec) -> Rows:
+def _screening_rows(study: Study, grid: GridSpec) -> tuple[Rows, Screening]:
     layer = study.engine
     screen(layer, grid, (0, 8192))  # compiled
     indices = np.concatenate(list(distinct_blocks(grid, 0, 16384)))
@@ -170,7 +297,7 @@ def _screening_rows(study: Study, grid: GridSpec) -> Rows:
          f"{found.n_patterns / seconds / forward:.2f}"),
         (f"{name}: share of 4 minutes for all {layer.n_maps} maps", f"{seconds / 240:.2f}"),
         (f"{name}: peak memory over 1.5 GiB", f"{peak / 1.5:.2f}"),
-    ]  # fmt: skip
+    ], found  # fmt: skip
 
 
 def _full_ascents(layer, map: int, n: int) -> float:  # type: ignore[no-untyped-def]
@@ -188,14 +315,18 @@ def _gradient_images(spec: ScanSpec, rungs) -> int:  # type: ignore[no-untyped-d
     return sum(len(r.starts) * s.ascent.n_epochs for r, s in zip(climbed, spec.rungs, strict=True))
 
 
-def _gradient_flops(model) -> int:  # type: ignore[no-untyped-def]
-    """Multiplications and additions of the convolutions of one image; the way back has as many."""
-    total = 0
-    for layer in model.layers:
-        if hasattr(layer, "kernel"):
-            _, height, width, _ = layer.output.shape
-            total += 2 * height * width * int(np.prod(layer.kernel.shape))
-    return total
+def _flops(layer: Any) -> int:
+    """Multiplications and additions of a convolution for one image; 0 for other layers."""
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None:
+        return 0
+    _, height, width, _ = layer.output.shape
+    return 2 * height * width * int(np.prod(kernel.shape))
+
+
+def _copy(study: Study, path: Path) -> None:
+    with sqlite3.connect(study.store.name) as source, sqlite3.connect(path) as target:
+        source.backup(target)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -9,8 +9,8 @@ pixels that no position of the layer sees   are cut off before the first layer
 convolution, ReLU, pooling of 2 x 2         the pooling comes first, which is the same
                                             function of a quarter of the numbers; which of the
                                             four won is all that the way back needs to know
-such a convolution of an image              its way back is one small matrix product for each
-                                            of the four, instead of a convolution
+such a convolution of an image              is summed up within the same pass; its way back is
+                                            a small matrix product for each of the four
 the layer's own convolution                 is done for the one map that is asked for
 ==========================================  ================================================
 
@@ -20,6 +20,7 @@ are slower on processors. Whatever a model has that isn't in this table runs as 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ from ._tf import keras, tf
 # The positions that a pooling chooses from, row by row.
 _FOUR = np.arange(4, dtype=np.int8)
 
-# For more inputs of an output a convolution is the better matrix product.
-_MOST_INPUTS = 48
+# With more inputs of an output a convolution is better.
+_MOST_INPUTS = 27
 
 # Layers that treat every position alike.
 _LOCAL = (
@@ -84,36 +85,37 @@ def faster(model: Any) -> Any:
 class ConvolvedPooled(keras.layers.Layer):  # type: ignore[misc]
     """A convolution (stride 1, no padding), ReLU and a 2 x 2 pooling as one layer."""
 
-    def __init__(self, convolution: Any, way_back: Any) -> None:
+    def __init__(self, convolution: Any, ways: Any) -> None:
         super().__init__(name=convolution.name, trainable=False)
         self.kernel = convolution.kernel.numpy()
         self.bias = convolution.bias.numpy() if convolution.use_bias else np.float32(0)
-        self.way_back = way_back
+        self.ways = ways
 
     def call(self, inputs: Any) -> Any:
         """(n, height, width, channels) -> (n, height' / 2, width' / 2, maps)."""
-        back = self.way_back(self.kernel, inputs.shape[1:])
-
-        @_fused
-        def finish(values: Any) -> Any:
-            height, width = (side // 2 * 2 for side in values.shape[1:3])
-            four = [values[:, i:height:2, j:width:2] for i in range(2) for j in range(2)]
-            return _relu_of_largest(four, self.bias)
+        there, back = self.ways(self.kernel, self.bias, inputs.shape[1:])
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def convolved_pooled(inputs: Any) -> Any:
-            out, winners = finish(tf.nn.conv2d(inputs, self.kernel, 1, "VALID"))
+            out, winners = there(inputs)
             return out, lambda gradient: back(winners, gradient)
 
         return convolved_pooled(inputs)
 
 
-def by_convolution(kernel: np.ndarray, shape: tuple[int, ...]) -> Any:
-    """The way back to inputs of a shape: the gradient takes the winners' places, then convolves.
+def by_convolution(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """The way there and back for inputs of a shape, with TensorFlow's convolutions.
 
-    A way back is a function of winners and gradient, both (n, rows, columns, maps).
+    There: inputs to output and winners, both (n, rows, columns, maps). Back: winners and the
+    output's gradient to that of the inputs.
     """
     sides = shape[0] - kernel.shape[0] + 1, shape[1] - kernel.shape[1] + 1
+
+    @_fused
+    def finish(values: Any) -> Any:
+        height, width = (side // 2 * 2 for side in sides)
+        four = [values[:, i:height:2, j:width:2] for i in range(2) for j in range(2)]
+        return _relu_of_largest(four, bias)
 
     @_fused
     def place(winners: Any, gradient: Any) -> Any:
@@ -123,16 +125,34 @@ def by_convolution(kernel: np.ndarray, shape: tuple[int, ...]) -> Any:
         given = tf.reshape(given, (-1, 2 * rows, 2 * columns, n_maps))
         return _padded(given, sides)
 
+    def there(inputs: Any) -> Any:
+        return finish(tf.nn.conv2d(inputs, kernel, 1, "VALID"))
+
     def back(winners: Any, gradient: Any) -> Any:
         to = (tf.shape(gradient)[0], *shape)
         return tf.nn.conv2d_transpose(place(winners, gradient), kernel, to, 1, "VALID")
 
-    return back
+    return there, back
 
 
-def by_product(kernel: np.ndarray, shape: tuple[int, ...]) -> Any:
-    """The same for images of few channels: four matrix products give to the four's patch."""
+def by_sums(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """The same for images of few channels.
+
+    There the few products of each output are summed one by one, so that nothing is written
+    before the pooling; back, four matrix products give to the patch that the four see.
+    """
     height, width, channels, n_maps = kernel.shape
+
+    @_fused
+    def there(images: Any) -> Any:
+        rows, columns = (shape[0] - height + 1) // 2 * 2, (shape[1] - width + 1) // 2 * 2
+        four: list[Any] = [0.0] * 4
+        for k, (i, j, c) in itertools.product(range(4), np.ndindex(height, width, channels)):
+            top, left = k // 2 + i, k % 2 + j
+            seen = images[:, top : top + rows : 2, left : left + columns : 2, c, None]
+            four[k] += seen * kernel[i, j, c]
+        return _relu_of_largest(four, bias)
+
     # The patch that four positions see, its sides made even: halves are steps of 2 pixels.
     halves = (height + 2) // 2, (width + 2) // 2
     patches = np.zeros((4, 2 * halves[0], 2 * halves[1], channels, n_maps), np.float32)
@@ -159,7 +179,7 @@ def by_product(kernel: np.ndarray, shape: tuple[int, ...]) -> Any:
         total = tf.reshape(total, (-1, 2 * steps[0], 2 * steps[1], channels))
         return _padded(total[:, : shape[0], : shape[1]], shape)
 
-    return back
+    return there, back
 
 
 class OwnMaps:
@@ -266,7 +286,7 @@ def _substitute(convolution: Any, pooling: Any, layer: Any) -> Any:
     (node,) = convolution._inbound_nodes
     of_image = all(type(p.operation) is keras.layers.InputLayer for p in node.parent_nodes)
     few = np.prod(convolution.kernel.shape[:3]) <= _MOST_INPUTS
-    return ConvolvedPooled(convolution, by_product if of_image and few else by_convolution)
+    return ConvolvedPooled(convolution, by_sums if of_image and few else by_convolution)
 
 
 def _cut(model: Any, copy: Any) -> Any:

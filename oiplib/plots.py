@@ -183,6 +183,42 @@ def relative_curves(
     return figure
 
 
+def selection(
+    correlations: dict[str, tuple[Sequence[int], np.ndarray]],
+    reached: dict[str, tuple[Sequence[int], np.ndarray]],
+    kept: int,
+) -> Figure:
+    """What the losses at some steps tell about the final ones, a dot for each map.
+
+    Parameters
+    ----------
+    correlations, reached
+        Strategy -> steps and values (maps, steps): rank correlation with the final losses, in
+        [-1, 1], and the share of the best final loss that the leaders reach, in [0, 1].
+    kept
+        How many leaders.
+    """
+    figure = Figure(figsize=(8.2, 3.2), dpi=_DPI, layout="constrained")
+    axes = figure.subplots(1, 2)
+    for ax, values in zip(axes, (correlations, reached), strict=True):
+        labels: list[str] = []
+        for colour, (strategy, (steps, of_maps)) in zip(
+            (_ACCENT, _LINE), values.items(), strict=False
+        ):
+            for step, column in zip(steps, of_maps.T, strict=True):
+                x = len(labels) + np.linspace(-0.22, 0.22, len(column))
+                ax.plot(x, np.sort(column), "o", color=colour, markersize=3, alpha=0.6)
+                ax.hlines(np.nanmedian(column), x[0] - 0.08, x[-1] + 0.08, color="black")
+                labels.append(f"{strategy}\n{step}")
+        ax.set_xticks(range(len(labels)), labels, fontsize=8)
+        ax.set_xlabel("first steps, and step at which the starts are compared")
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].axhline(0, color=_SOFT, linewidth=0.8)
+    axes[0].set(ylabel="rank correlation with the end", ylim=(-1, 1.05))
+    axes[1].set(ylabel=f"best of {kept} leaders / best of all", ylim=(None, 1.01))
+    return figure
+
+
 def gallery_html(
     images: Sequence[np.ndarray],
     labels: Sequence[str],

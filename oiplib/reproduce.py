@@ -51,6 +51,7 @@ def reproduce(
     stage("screening", lambda: _screening(study))
     stage("fluctuations", lambda: _searched(study.derive_from_fluctuations(chosen), chosen))
     stage("patterns", lambda: _searched(study.derive_from_patterns(chosen), chosen))
+    stage("selection", lambda: _selection(study, chosen))
     stage("reactions", lambda: _reactions(study, chosen))
     stage("book", lambda: _book(study, site, chosen))
     return stages, study.summary(chosen)
@@ -73,6 +74,12 @@ def _searched(new: list[int], maps: list[int]) -> str:
     if not new:
         return f"{len(maps)} maps, stored already"
     return f"{len(new)} maps" + (f" of {len(maps)}" if len(new) < len(maps) else "")
+
+
+def _selection(study: Study, maps: list[int]) -> str:
+    scans = study.selection(maps)["race"]
+    starts = sum(len(scan.rungs[0].starts) for scan in scans)
+    return f"{starts:,} starts of {len(scans)} maps ascended twice, none dropped"
 
 
 def _reactions(study: Study, maps: list[int]) -> str:

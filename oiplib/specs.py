@@ -385,6 +385,17 @@ class ScanSpec(Spec):
         self._set("n_oips", _count("n_oips", self.n_oips, 1))
         self._set("seed", _count("seed", self.seed, 0))
 
+    def undropped(self, strategy: str) -> ScanSpec:
+        """A race from which nobody is dropped: by it a strategy's selection can be judged.
+
+        Twice as many starts as race in this scan take the strategy's first steps (article X:
+        ten small ones), then go on as the race does, all of them.
+        """
+        raced = self.rungs if self.strategy == "race" else rungs_of("race")
+        first = raced[:1] if strategy == "race" else rungs_of(strategy)[:1]
+        rungs = [rung.replace(n_starts=2 * raced[0].n_starts) for rung in (*first, *raced[1:])]
+        return self.replace(strategy="race", rungs=rungs, n_oips=1)
+
     @property
     def climb(self) -> AscentSpec | ClimbSpec:
         """What an OIP of this scan has gone through since its start."""

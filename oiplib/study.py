@@ -305,16 +305,41 @@ class Study:
         list of int
             The maps that had not been searched this way before.
         """
-        return self._derive(self.spec.trials, maps, "Fluctuations")
+        return self._derive(self.spec.trials, maps, "Fluctuations", "fluctuation")
 
     def derive_from_patterns(self, maps: Maps = None) -> list[int]:
         """Article X: the precursor scan; parameters and result as `derive_from_fluctuations`."""
-        return self._derive(self.spec.scan, maps, "Precursor scan")
+        return self._derive(self.spec.scan, maps, "Precursor scan", "pattern")
 
     def derive(self, maps: Maps = None) -> None:
         """Both articles for some maps, or all: fluctuations, then the precursor scan."""
         self.derive_from_fluctuations(maps)
         self.derive_from_patterns(maps)
+
+    def selection(self, maps: Maps = None) -> dict[str, list[Scan]]:
+        """Scans from which no start was dropped, by which to judge how the searches select.
+
+        Their OIPs are not kept.
+
+        Parameters
+        ----------
+        maps
+            Maps to draw 24 from, by a fixed seed; all of the layer by default.
+
+        Returns
+        -------
+        dict
+            ``article`` and ``race``: a scan for each of these maps, its rungs with all starts.
+        """
+        rng = np.random.default_rng(0)
+        chosen = sorted(rng.permutation(self.check_maps(maps))[:24].tolist())
+        found = {}
+        for strategy in ("article", "race"):
+            spec = self.spec.scan.undropped(strategy)
+            self._derive(spec, chosen, f"Selection ({strategy})", origin="selection")
+            scans = self.store.scans(self.layer.id, spec.sha256)
+            found[strategy] = [scan for scan in scans if scan.map in chosen]
+        return found
 
     def add_model(self, path: str | os.PathLike[str]) -> int:
         """Keep any trained Keras model (a ``.keras`` file) as a network; returns its id.
@@ -514,7 +539,7 @@ class Study:
             layers=layers,
         )
 
-    def _derive(self, spec: TrialSpec | ScanSpec, maps: Maps, title: str) -> list[int]:
+    def _derive(self, spec: TrialSpec | ScanSpec, maps: Maps, title: str, origin: str) -> list[int]:
         """Search the maps that haven't been searched by this spec; returns which they were."""
         done = self.store.scanned_maps(self.layer.id, spec.sha256)
         missing = [map for map in self.check_maps(maps) if map not in done]
@@ -531,15 +556,15 @@ class Study:
             else:
                 found = precursor.scan(self.engine, spec, missing, screening, progress)
             for scan in found:
-                self._keep(scan, spec, run_id)
+                self._keep(scan, spec, run_id, origin)
         return missing
 
-    def _keep(self, found: MapScan, spec: TrialSpec | ScanSpec, run_id: int) -> None:
+    def _keep(self, found: MapScan, spec: TrialSpec | ScanSpec, run_id: int, origin: str) -> None:
         scan = Scan(
             layer_id=self.layer.id,
             run_id=run_id,
             map=found.map,
-            origin="fluctuation" if isinstance(spec, TrialSpec) else "pattern",
+            origin=origin,
             spec=spec.to_dict(),
             spec_sha256=spec.sha256,
             rungs=[
@@ -550,7 +575,7 @@ class Study:
         oips = [
             self._oip(found, i, start, spec, run_id)
             for i, start in enumerate(found.starts)
-            if found.ascents.losses[i] > 0
+            if found.ascents.losses[i] > 0 and origin != "selection"
         ]
         self.store.add_scan(scan, oips)
 

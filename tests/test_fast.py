@@ -5,7 +5,7 @@ from test_ascent import branched_model
 from oiplib import LayerMaps
 from oiplib._tf import keras, tf
 from oiplib.ascent import gradients
-from oiplib.fast import ConvolvedPooled, by_convolution, by_product, faster
+from oiplib.fast import ConvolvedPooled, by_convolution, by_sums, faster
 
 
 def outputs_and_gradients(model, images):
@@ -37,8 +37,8 @@ def test_the_fast_way_back_is_the_plain_one(kernel, channels, sides):
     model = keras.Model(image, keras.layers.Conv2D(4, 2, use_bias=False)(x))
     images = np.random.default_rng(0).standard_normal((6, *sides, channels)).astype(np.float32)
     fast = check_agree(model, images)
-    few = channels * kernel[0] * kernel[1] <= 48
-    assert fast.layers[1].way_back is (by_product if few else by_convolution)
+    few = channels * kernel[0] * kernel[1] <= 27
+    assert fast.layers[1].ways is (by_sums if few else by_convolution)
 
 
 def test_of_equal_positions_the_first_gets_the_gradient():

@@ -246,8 +246,10 @@ class Store:
             return session.get_one(Layer, found.layer_id).name, found.spec
 
     def scan_keys(self, layer_id: int, map: int | None = None) -> list[tuple[int, str]]:
-        """Map and spec of the finished scans: what a page shows, without its arrays."""
-        chosen = select(Scan.map, Scan.spec_sha256).where(Scan.layer_id == layer_id)
+        """Map and spec of the finished searches for OIPs, without their arrays."""
+        chosen = select(Scan.map, Scan.spec_sha256).where(
+            Scan.layer_id == layer_id, Scan.origin != "selection"
+        )
         if map is not None:
             chosen = chosen.where(Scan.map == map)
         with self.session() as session:

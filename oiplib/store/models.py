@@ -148,7 +148,10 @@ class Reaction(Base):
 
 
 class Scan(Base):
-    """One map's search for OIPs by one spec, finished; its rungs hold all candidates."""
+    """One map's search for OIPs by one spec, finished; its rungs hold all candidates.
+
+    Where `origin` is ``selection`` nobody was dropped, and no OIP was kept.
+    """
 
     __tablename__ = "scans"
 
@@ -166,6 +169,7 @@ class Scan(Base):
     __table_args__ = (
         UniqueConstraint("layer_id", "map", "spec_sha256"),
         CheckConstraint("map >= 0"),
+        CheckConstraint("origin IN ('fluctuation', 'pattern', 'selection')"),
     )
 
 
