@@ -16,6 +16,7 @@ from .errors import InputError, OipError
 from .specs import STRATEGIES, ScanSpec, stages_of, start_of
 
 if TYPE_CHECKING:
+    from .replay import Replay
     from .store import Oip
     from .study import Study
 
@@ -293,6 +294,54 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
     click.echo("\n".join(f"{name:8} {value}" for name, value in facts.items()))
 
 
+@_example("oip replay --sample 50")
+@main.command()
+@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="N OIPs drawn by a fixed seed.")
+@click.option("--all", "everything", is_flag=True, help="Every OIP of the database.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Relative difference in loss that still holds; 0 asks for equal bytes.",
+)
+@_db
+def replay(
+    ids: tuple[int, ...], sample: int | None, everything: bool, tolerance: float, db: str | None
+) -> None:
+    """Make OIPs again from their recorded numbers, and compare.
+
+    Start, ascent and the network's weights come from the database alone. Exit status 1 where an
+    OIP doesn't hold.
+    """
+    from .replay import differences
+    from .replay import replay as do
+    from .store import Store
+
+    if bool(ids) + (sample is not None) + everything != 1:
+        raise InputError("name OIPs by their ids, or give one of --sample N and --all")
+    store = Store(db)
+    chosen = list(dict.fromkeys(ids)) or store.oip_ids(sample)
+    if not chosen:
+        raise InputError(f"{store.name} has no OIPs yet: fill it with 'oip derive'")
+    replays = list(do(store, chosen))
+    failed = [each for each in replays if not each.holds(tolerance)]
+    if len(replays) <= 8 or failed:
+        shown = replays if len(replays) <= 8 else failed[:20]
+        click.echo(_table([_replayed(each) for each in shown]))
+    for name, (there, here) in differences(store, chosen).items():
+        click.echo(f"{name}: {there} then, {here} now")
+    same = sum(each.same_bytes for each in replays)
+    click.echo(
+        f"{len(replays) - len(failed)} of {len(replays)} hold, {same} with equal bytes; at most "
+        f"{max(each.loss_difference for each in replays):.2g} apart in loss (relative) and "
+        f"{max(each.pixel_difference for each in replays):.2g} in a pixel"
+    )
+    if failed:
+        raise OipError(f"{len(failed)} of {len(replays)} OIPs don't hold")
+
+
 @_example("oip run 05-map --maps 120 --out executed")
 @main.command()
 @click.argument("notebooks", nargs=-1)
@@ -423,6 +472,18 @@ def _study(
 def _columns(row: dict[str, Any]) -> dict[str, Any]:
     told = {**row, "start": str(start_of(row["start"])), "loss": f"{row['loss']:.4f}"}
     return {name: told[name] for name in _FIELDS if name not in ("stop_reason", "spec", "created")}
+
+
+def _replayed(each: Replay) -> dict[str, Any]:
+    return {
+        "OIP": each.id,
+        "map": each.map,
+        "loss then": f"{each.loss:.6g}",
+        "loss now": f"{each.loss_now:.6g}",
+        "largest pixel difference": f"{each.pixel_difference:.2g}",
+        "correlation": f"{each.correlation:.4f}",
+        "equal bytes": "yes" if each.same_bytes else "no",
+    }
 
 
 def _flat(value: Any) -> Any:

@@ -74,9 +74,9 @@ class Study:
 
     Parameters
     ----------
-    db : str or path, optional
-        The database: a file or an SQLAlchemy URL, made if it doesn't exist; ``OIP_DB``, else
-        ``oip.db`` by default.
+    db : str, path or Store, optional
+        The database: a file or an SQLAlchemy URL, made if it doesn't exist, or one that is
+        open; ``OIP_DB``, else ``oip.db`` by default.
     spec : StudySpec or its JSON, optional
         Network, layer and searches. Without it those of the database; an empty database gets
         those of the articles.
@@ -99,13 +99,13 @@ class Study:
 
     def __init__(
         self,
-        db: str | os.PathLike[str] | None = None,
+        db: str | os.PathLike[str] | Store | None = None,
         spec: StudySpec | str | None = None,
         network: int | None = None,
         layer: str | None = None,
         data: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.store = Store(db, create=True)
+        self.store = db if isinstance(db, Store) else Store(db, create=True)
         self._data = data
         if isinstance(spec, str):
             spec = StudySpec.from_json(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -291,6 +292,31 @@ class Store:
                 known = "the database has none" if low is None else f"choose {low} to {high}"
                 raise InputError(f"there is no OIP {id}: {known}")
             return found
+
+    def oip_ids(self, sample: int | None = None) -> list[int]:
+        """The ids of all OIPs, or of so many of them, drawn by a fixed seed."""
+        with self.session() as session:
+            ids = list(session.scalars(select(Oip.id).order_by(Oip.id)))
+        if sample is not None and sample < len(ids):
+            ids = sorted(random.Random(0).sample(ids, sample))
+        return ids
+
+    def oip_origins(self, ids: Sequence[int]) -> list[tuple[int, int, str, Row]]:
+        """Id, network, layer and spec of OIPs; errors as for `oip`."""
+        wanted = set(ids)
+        chosen = select(Oip.id, Layer.network_id, Layer.name, Oip.spec).join(Layer)
+        with self.session() as session:
+            rows = [tuple(row) for row in session.execute(chosen) if row[0] in wanted]
+        for missing in sorted(wanted - {row[0] for row in rows}):
+            self.oip(missing)  # says which there are
+        return rows
+
+    def environments(self, ids: Sequence[int]) -> list[Row]:
+        """On what the runs that found some OIPs computed."""
+        wanted = set(ids)
+        with self.session() as session:
+            runs = {run for id, run in session.execute(select(Oip.id, Oip.run_id)) if id in wanted}
+            return [session.get_one(Run, run).environment for run in sorted(runs)]
 
     # --- the rest ---
 

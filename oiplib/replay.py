@@ -1,0 +1,136 @@
+"""Make stored OIPs again from their recorded numbers alone, and compare.
+
+Start, ascent and weights come from the database; nothing else is needed. On the machine that
+made an OIP, with the same versions and as many threads, its bytes are the same. Elsewhere
+rounding may differ, and an ascent of hundreds of steps can make that visible.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .progress import bar
+from .specs import FluctuationStart, Start, stages_of, start_of
+from .store import Oip, Store
+from .study import Study, environment
+
+# OIPs whose frames are in memory at a time.
+_GROUP = 512
+
+
+@dataclass(frozen=True)
+class Replay:
+    """An OIP made again, beside the stored one.
+
+    Attributes
+    ----------
+    id, map : int
+    loss, loss_now : float
+    pixel_difference : float
+        The largest between the two images, whose pixels have a standard deviation of 1.
+    correlation : float
+        Of the two images, in [-1, 1].
+    same_bytes : bool
+        Whether image, loss and whole trace are equal, byte for byte.
+    """
+
+    id: int
+    map: int
+    loss: float
+    loss_now: float
+    pixel_difference: float
+    correlation: float
+    same_bytes: bool
+
+    @property
+    def loss_difference(self) -> float:
+        """Relative to the stored loss."""
+        return abs(self.loss_now - self.loss) / self.loss
+
+    def holds(self, tolerance: float = 0.0) -> bool:
+        """Whether the bytes are the same, or else the losses within a relative tolerance."""
+        return self.same_bytes or self.loss_difference <= tolerance
+
+
+def replay(store: Store, ids: Sequence[int]) -> Iterator[Replay]:
+    """Make OIPs again, in batches of those that went through the same ascents.
+
+    Parameters
+    ----------
+    store
+        The database.
+    ids
+        Of the OIPs.
+
+    Raises
+    ------
+    InputError
+        If there is no such OIP.
+    """
+    rows = store.oip_origins(ids)
+    alike: dict[tuple[int, str, str], list[int]] = {}
+    for id, network, layer, spec in rows:
+        alike.setdefault((network, layer, json.dumps(spec, sort_keys=True)), []).append(id)
+    studies: dict[tuple[int, str], Study] = {}
+    with bar(len(ids), "Replay", "OIPs") as progress:
+        for (network, layer, _), group in alike.items():
+            if (network, layer) not in studies:
+                studies[network, layer] = Study(store, network=network, layer=layer)
+            for i in range(0, len(group), _GROUP):
+                oips = [store.oip(id) for id in group[i : i + _GROUP]]
+                yield from _again(studies[network, layer], oips)
+                progress.update(len(oips))
+
+
+def differences(store: Store, ids: Sequence[int]) -> dict[str, tuple[Any, Any]]:
+    """In what the machines differ: name -> (where an OIP was made, here)."""
+    here = environment()
+    found: dict[str, tuple[Any, Any]] = {}
+    for there in store.environments(ids):
+        for name in here:
+            if name != "git_commit" and there.get(name) != here[name]:
+                found[name] = there.get(name), here[name]
+    return found
+
+
+def _again(study: Study, oips: Sequence[Oip]) -> Iterator[Replay]:
+    from .ascent import ascend, chain
+
+    layer = study.engine
+    images = _start_images([start_of(oip.start) for oip in oips], layer.image_shape)
+    maps = np.array([oip.map for oip in oips])
+    first, *others = stages_of(oips[0].spec)
+    found = ascend(layer, images, maps, first)
+    for stage in others:
+        found = chain(found, ascend(layer, found.images, maps, stage))
+    for i, oip in enumerate(oips):
+        trace = found.traces[i, : found.steps[i] + 1]
+        yield Replay(
+            id=oip.id,
+            map=oip.map,
+            loss=oip.loss,
+            loss_now=float(found.losses[i]),
+            pixel_difference=float(np.abs(found.images[i] - oip.image).max()),
+            correlation=float(np.corrcoef(found.images[i].ravel(), oip.image.ravel())[0, 1]),
+            same_bytes=float(found.losses[i]) == oip.loss
+            and trace.tobytes() == oip.trace.tobytes()
+            and found.images[i].tobytes() == oip.image.tobytes(),
+        )
+
+
+def _start_images(starts: Sequence[Start], shape: tuple[int, int, int]) -> np.ndarray:
+    from .fluctuations import fluctuation_images
+    from .patterns import pattern_images
+
+    images = np.empty((len(starts), *shape), np.float32)
+    for i, start in enumerate(starts):
+        if isinstance(start, FluctuationStart):
+            images[i] = fluctuation_images([start], shape)[0]
+        else:
+            images[i] = pattern_images(start.grid, np.array([start.index]), shape)[0]
+    return images
