@@ -20,8 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-BATCH_SIZES = (32, 64, 128, 256)
-SHORT, LONG = 20, 60
+BATCH_SIZES = (64, 128, 256)
+SHORT, LONG = 10, 90
 
 
 def xplique(model: tf.keras.Model, layer: str, maps: np.ndarray) -> Callable[[int], object]:
@@ -78,8 +78,8 @@ def main(path: str, layer: str) -> None:
             climb = peer(model, layer, maps)
             _seconds(climb, SHORT)  # compiled
             # The difference leaves out what is done once a call.
-            spent = min(_seconds(climb, LONG) for _ in range(2)) - min(
-                _seconds(climb, SHORT) for _ in range(2)
+            spent = min(_seconds(climb, LONG) for _ in range(3)) - min(
+                _seconds(climb, SHORT) for _ in range(3)
             )
             rates[n] = n * (LONG - SHORT) / spent
         best = max(rates, key=rates.__getitem__)

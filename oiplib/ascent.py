@@ -18,9 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +29,7 @@ from .images import standardize
 from .progress import SILENT
 from .responses import LayerMaps, check_images
 from .specs import AscentSpec
+from .threads import side_by_side
 
 BATCH_SIZE = 128
 
@@ -41,8 +39,6 @@ STOP_REASONS = ("n_epochs", "converged", "silent")
 
 # Steps after which ended ascents leave their batch.
 _STRETCH = 100
-
-_THREADS = min(4, os.cpu_count() or 1)
 
 # Keeps 0/0 away, far below the gradient of any map that reacts.
 _TINY = 1e-20
@@ -138,7 +134,8 @@ def ascend(
         # Who has ended leaves the batch, so that the others need fewer.
         going = np.flatnonzero(climbing.active)
         batches = [going[i : i + batch_size] for i in range(0, len(going), batch_size)]
-        _side_by_side(stretch, batches)
+        for _ in side_by_side(stretch, batches):
+            pass
         progress.update((len(images) - len(going)) * (end - begin))
     return climbing.concluded()
 
@@ -298,13 +295,3 @@ class _Climbing:
             frames=self.frames,
             traces=self.traces,
         )
-
-
-def _side_by_side(work: Callable[[np.ndarray], None], batches: list[np.ndarray]) -> None:
-    """Work on batches in several threads: while one waits for memory, another multiplies."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        try:
-            list(pool.map(work, batches))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

@@ -304,7 +304,7 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
-    help="Relative difference in loss that still holds; 0 asks for equal bytes.",
+    help="Difference in loss (relative) and correlation that holds; 0: equal bytes.",
 )
 @_db
 def replay(

@@ -7,6 +7,7 @@ and gradient 0 can't move, so leaving it out changes nothing (exact pruning).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from .specs import (
     Start,
     TrialSpec,
 )
+from .threads import side_by_side
 
 # Ten classes a decade: fixed, so that histograms of parts of a scan can be added.
 HISTOGRAM_EDGES = 10.0 ** np.linspace(-4, 4, 81)
@@ -119,9 +121,9 @@ def screen(
     """
     total = None
     seen, last = part or (0, grid.n_patterns)
-    for indices in distinct_blocks(grid, seen, last):
-        images = pattern_images(grid, indices, layer.image_shape)
-        responses, before = layer.respond(images)
+
+    def answers(indices: np.ndarray) -> Screening:
+        responses, before = layer.respond(pattern_images(grid, indices, layer.image_shape))
         block = Screening(
             len(indices),
             (responses > 0).sum(axis=0),
@@ -130,7 +132,11 @@ def screen(
             before.T,
             _histogram(responses),
         )
-        total = merged([total, block] if total else [block], n_top)
+        return merged([block], n_top)
+
+    blocks, told = itertools.tee(distinct_blocks(grid, seen, last))
+    for block, indices in zip(side_by_side(answers, blocks), told, strict=True):
+        total = merged([total, block], n_top) if total else block
         progress.update(int(indices[-1]) + 1 - seen)
         seen = int(indices[-1]) + 1
     progress.update(last - seen)

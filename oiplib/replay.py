@@ -53,8 +53,13 @@ class Replay:
         return abs(self.loss_now - self.loss) / self.loss
 
     def holds(self, tolerance: float = 0.0) -> bool:
-        """Whether the bytes are the same, or else the losses within a relative tolerance."""
-        return self.same_bytes or self.loss_difference <= tolerance
+        """Whether the bytes are the same, or else loss and image within a tolerance.
+
+        That is the largest relative difference of the losses, and distance of the images'
+        correlation from 1, that still passes; 0 asks for equal bytes.
+        """
+        difference = max(self.loss_difference, 1 - self.correlation)
+        return self.same_bytes or 0 < tolerance >= difference
 
 
 def replay(store: Store, ids: Sequence[int]) -> Iterator[Replay]:

@@ -39,7 +39,8 @@ def test_an_oip_that_does_not_hold_is_told(tiny_study, tmp_path, oip):
         session.get(type(row), row.id).image = other
     result = oip("replay", str(some.id), str(row.id), check=1)
     assert result.stderr == "Error: 2 of 2 OIPs don't hold\n"
-    assert oip("replay", str(row.id), "--tolerance", "0.001", check=0).stdout.count("no") == 1
+    assert " no" in oip("replay", str(some.id), "--tolerance", "0.02", check=0).stdout
+    oip("replay", str(row.id), "--tolerance", "0.02", check=1)
 
 
 def test_wrong_usage_says_what_to_name(tiny_study, oip, tmp_path):
