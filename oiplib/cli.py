@@ -226,12 +226,25 @@ def derive(
     click.echo(f"{len(best)} of {len(chosen)} maps have an OIP; above, the best of each")
 
 
-@_example("oip query --map 120 --best --format json")
+@_example("oip query --maps 0-31,120 --origin revival --sort loss --limit 5")
 @main.command()
-@click.option("--map", "maps", type=int, multiple=True, metavar="N", help="May be repeated.")
+@click.option("--map", "one", type=int, multiple=True, metavar="N", help="May be repeated.")
+@click.option("--maps", metavar="LIST", help="Such as 0-7,120.")
 @click.option("--layer", metavar="NAME", help="OIPs of this layer only.")
 @click.option("--network", type=int, metavar="ID", help="OIPs of this network only.")
 @click.option("--best", is_flag=True, help="Only the largest loss of each map.")
+@click.option("--origin", type=click.Choice(["fluctuation", "pattern", "revival", "digit"]))
+@click.option("--stop-reason", type=click.Choice(["n_epochs", "converged"]), help="How it ended.")
+@click.option("--least", type=float, metavar="LOSS", help="Smallest loss.")
+@click.option("--largest", type=float, metavar="LOSS", help="Largest loss.")
+@click.option("--start", type=int, metavar="N", help="Number of the pattern or trial it grew from.")
+@click.option("--spec", metavar="SHA256", help="Of its ascents, or the first digits of that.")
+@click.option(
+    "--sort",
+    type=click.Choice(["loss", "steps", "created", "id"]),
+    help="Largest loss, fewest steps, newest, smallest id first [default: by map].",
+)
+@click.option("--limit", type=click.IntRange(0), metavar="N", help="At most so many.")
 @click.option(
     "--format",
     "form",
@@ -241,17 +254,14 @@ def derive(
 )
 @_db
 def query(
-    maps: tuple[int, ...],
-    layer: str | None,
-    network: int | None,
-    best: bool,
-    form: str,
-    db: str | None,
+    one: tuple[int, ...], maps: str | None, best: bool, form: str, db: str | None, **filters: Any
 ) -> None:
     """List stored OIPs, by map, the largest loss first."""
     from .store import OipFilter, Store
+    from .study import parse_ranges
 
-    rows = Store(db).oip_rows(OipFilter(maps or None, layer, network, best))
+    chosen = [*one, *(parse_ranges(maps) if maps is not None else ())]
+    rows = Store(db).oip_rows(OipFilter(chosen or None, best=best, **filters))
     if form == "json":
         click.echo(json.dumps(rows, indent=2))
     elif form == "csv":
@@ -340,6 +350,26 @@ def replay(
     )
     if failed:
         raise OipError(f"{len(failed)} of {len(replays)} OIPs don't hold")
+
+
+@_example("oip check --db oip.db")
+@main.command()
+@_db
+def check(db: str | None) -> None:
+    """Check a whole database: file, references, shapes and values of every row.
+
+    Exit status 1, and a line for each row that is wrong.
+    """
+    from .check import problems
+    from .store import Store
+
+    store = Store(db)
+    found = list(problems(store))
+    for problem in found:
+        click.echo(problem)
+    if found:
+        raise OipError(f"{store.name}: {len(found)} problems")
+    click.echo(f"{store.name} is sound")
 
 
 @_example("oip run 05-map --maps 120 --out executed")
@@ -453,8 +483,12 @@ _FIELDS = (
     "origin",
     "start",
     "spec",
+    "spec_sha256",
     "created",
 )
+
+# What a table has no room for.
+_LONG = ("stop_reason", "spec", "spec_sha256", "created")
 
 
 def _study(
@@ -471,7 +505,7 @@ def _study(
 
 def _columns(row: dict[str, Any]) -> dict[str, Any]:
     told = {**row, "start": str(start_of(row["start"])), "loss": f"{row['loss']:.4f}"}
-    return {name: told[name] for name in _FIELDS if name not in ("stop_reason", "spec", "created")}
+    return {name: told[name] for name in _FIELDS if name not in _LONG}
 
 
 def _replayed(each: Replay) -> dict[str, Any]:

@@ -597,6 +597,7 @@ class Study:
             origin=origin,
             start=start.to_dict(),
             spec=climb.to_dict(),
+            spec_sha256=climb.sha256,
             loss=float(ascents.losses[i]),
             steps=steps,
             stop_reason=str(ascents.stop_reasons[i]),

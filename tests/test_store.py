@@ -109,6 +109,34 @@ def test_a_filter_for_what_does_not_exist_is_refused(tiny_study, wanted, told):
         tiny_study.store.oip_rows(wanted)
 
 
+def test_filters_choose_what_plain_python_would(tiny_study):
+    store = tiny_study.store
+    rows = store.oip_rows(OipFilter())
+    middle = sorted(row["loss"] for row in rows)[len(rows) // 2]
+    first = rows[0]
+    number = first["start"].get("index", first["start"].get("trial"))
+    for wanted, holds in (
+        (OipFilter(origin="pattern"), lambda row: row["origin"] == "pattern"),
+        (OipFilter(stop_reason="converged"), lambda row: row["stop_reason"] == "converged"),
+        (OipFilter(least=middle), lambda row: row["loss"] >= middle),
+        (OipFilter(largest=middle), lambda row: row["loss"] <= middle),
+        (
+            OipFilter(start=number),
+            lambda row: number in (row["start"].get("index"), row["start"].get("trial")),
+        ),
+        (
+            OipFilter(spec=first["spec_sha256"][:9]),
+            lambda row: row["spec_sha256"] == first["spec_sha256"],
+        ),
+    ):
+        assert store.oip_rows(wanted) == [row for row in rows if holds(row)]
+    assert store.oip_rows(OipFilter(spec="%")) == []
+    losses = sorted((row["loss"] for row in rows), reverse=True)
+    assert [row["loss"] for row in store.oip_rows(OipFilter(sort="loss", limit=3))] == losses[:3]
+    ids = [row["id"] for row in store.oip_rows(OipFilter(sort="id"))]
+    assert ids == sorted(ids)
+
+
 def test_the_same_result_is_the_same_row(copy, tiny_study):
     study = Study(copy, tiny_study.spec)
     before = study.rows()

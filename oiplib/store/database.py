@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,13 +34,44 @@ class OipFilter:
     network
         Id of a network.
     best
-        Only the one with the largest loss of each map.
+        Only the one with the largest loss of each map, before all other conditions.
+    origin
+        ``fluctuation``, ``pattern``, ``revival`` or ``digit``.
+    stop_reason
+        Why the ascent ended.
+    least, largest
+        Bounds of the loss, both included.
+    start
+        Number of the pattern or of the trial that it grew from.
+    spec
+        SHA-256, or its beginning, of the ascents that it went through.
+    sort
+        One of `ORDERS`; by map and loss where None.
+    limit
+        At most so many.
     """
 
     maps: Sequence[int] | None = None
     layer: str | None = None
     network: int | None = None
     best: bool = False
+    origin: str | None = None
+    stop_reason: str | None = None
+    least: float | None = None
+    largest: float | None = None
+    start: int | None = None
+    spec: str | None = None
+    sort: str | None = None
+    limit: int | None = None
+
+
+#: Orders of OIPs: largest loss, fewest steps, newest, smallest id first.
+ORDERS = {
+    "loss": Oip.loss.desc(),
+    "steps": Oip.steps,
+    "created": Oip.created.desc(),
+    "id": Oip.id,
+}
 
 
 class Store:
@@ -73,7 +104,8 @@ class Store:
             self._engine = create_engine(_lying_still(self.url) if self.is_file else self.url)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InputError(f"{self.name} can't be used as a database: {error}") from None
-        if self._engine.dialect.name == "sqlite":
+        self.is_sqlite = self._engine.dialect.name == "sqlite"
+        if self.is_sqlite:
             event.listen(self._engine, "connect", _writing_pragmas if create else _pragmas)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
         with self._errors():
@@ -423,7 +455,23 @@ def _select_oips(wanted: OipFilter) -> Select[Oip]:
         )
         ranked = select(Oip.id, rank.label("rank")).subquery()
         chosen = chosen.join(ranked, ranked.c.id == Oip.id).where(ranked.c.rank == 1)
-    return chosen.order_by(Layer.network_id, Layer.position, Oip.map, Oip.loss.desc(), Oip.id)
+    index, trial = (Oip.start[name].as_integer() for name in ("index", "trial"))
+    conditions: dict[str, Callable[[Any], Any]] = {
+        "origin": lambda value: Oip.origin == value,
+        "stop_reason": lambda value: Oip.stop_reason == value,
+        "least": lambda value: Oip.loss >= value,
+        "largest": lambda value: Oip.loss <= value,
+        "start": lambda value: (index == value) | (trial == value),
+        "spec": lambda value: Oip.spec_sha256.startswith(value, autoescape=True),
+    }
+    for name, condition in conditions.items():
+        if getattr(wanted, name) is not None:
+            chosen = chosen.where(condition(getattr(wanted, name)))
+    if wanted.sort is not None:
+        chosen = chosen.order_by(ORDERS[wanted.sort])
+    return chosen.limit(wanted.limit).order_by(
+        Layer.network_id, Layer.position, Oip.map, Oip.loss.desc(), Oip.id
+    )
 
 
 def _oip_arrays() -> list[Any]:
@@ -442,6 +490,7 @@ def _row(oip: Oip) -> Row:
         "origin": oip.origin,
         "start": oip.start,
         "spec": oip.spec,
+        "spec_sha256": oip.spec_sha256,
         "created": oip.created.isoformat(timespec="seconds"),
     }
 

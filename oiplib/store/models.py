@@ -65,7 +65,9 @@ class Network(Base):
     accuracy: Mapped[float | None]
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     created: Mapped[datetime]
-    layers: Mapped[list[Layer]] = relationship(order_by="Layer.position", lazy="selectin")
+    layers: Mapped[list[Layer]] = relationship(
+        order_by="Layer.position", lazy="selectin", back_populates="network"
+    )
 
     __table_args__ = (CheckConstraint("accuracy BETWEEN 0 AND 1"),)
 
@@ -82,6 +84,7 @@ class Layer(Base):
     n_maps: Mapped[int]
     map_height: Mapped[int]
     map_width: Mapped[int]
+    network: Mapped[Network] = relationship(back_populates="layers")
 
     __table_args__ = (UniqueConstraint("network_id", "name"), CheckConstraint("n_maps > 0"))
 
@@ -122,6 +125,7 @@ class Screening(Base):
     top_preactivations: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
     edges: Mapped[np.ndarray] = mapped_column(Array("float64", 1))
     histogram: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+    layer: Mapped[Layer] = relationship()
 
     __table_args__ = (UniqueConstraint("layer_id", "spec_sha256", "first", "last"),)
 
@@ -140,6 +144,7 @@ class Reaction(Base):
     n_reacting: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
     strongest_response: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
     strongest_preactivation: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    layer: Mapped[Layer] = relationship()
 
     __table_args__ = (
         UniqueConstraint("layer_id", "kind", "spec_sha256"),
@@ -165,6 +170,7 @@ class Scan(Base):
     rungs: Mapped[list[Rung]] = relationship(
         order_by="Rung.number", lazy="selectin", cascade="all, delete-orphan"
     )
+    layer: Mapped[Layer] = relationship()
 
     __table_args__ = (
         UniqueConstraint("layer_id", "map", "spec_sha256"),
@@ -205,6 +211,7 @@ class Oip(Base):
     origin: Mapped[str]
     start: Mapped[dict[str, Any]]
     spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
     loss: Mapped[float]
     steps: Mapped[int]
     stop_reason: Mapped[str]
