@@ -550,7 +550,8 @@ class Study:
         screening = None
         if isinstance(spec, ScanSpec) and spec.strategy == "race":
             screening = self._screening_of(self.screening(spec.grid))
-        with self._run("derive", spec) as run_id, bar(len(missing), title, "maps") as progress:
+        kind = "select" if origin == "selection" else "derive"
+        with self._run(kind, spec) as run_id, bar(len(missing), title, "maps") as progress:
             if isinstance(spec, TrialSpec):
                 found = precursor.try_fluctuations(self.engine, spec, missing, progress)
             else:

@@ -28,8 +28,32 @@ def test_what_is_stored_is_not_computed_again(tiny_study, tiny_spec):
     assert again.derive_from_fluctuations() == again.derive_from_patterns([3]) == []
     assert runs(again) == before
     assert {status for _, status in before} == {"done"}
-    kinds = [kind for kind, _ in before if kind != "react"]
+    kinds = [kind for kind, _ in before if kind not in ("react", "select")]
     assert kinds == ["train", "screen", "derive", "derive"]
+
+
+def test_a_selection_is_judged_by_ascents_of_which_none_is_dropped(tiny_study):
+    rows, spec = tiny_study.rows(), tiny_study.spec.scan
+    found = tiny_study.selection([0, 3, 7])
+    assert [scan.map for scan in found["article"]] == [0, 3, 7]
+    for strategy, first_steps in (("article", 9), ("race", spec.rungs[0].ascent.n_epochs - 1)):
+        for scan in found[strategy]:
+            starts = {tuple(sorted(rung.starts)) for rung in scan.rungs}
+            assert len(starts) == 1
+            assert len(next(iter(starts))) == 2 * spec.rungs[0].n_starts
+            assert scan.rungs[1].steps == first_steps
+    # The race's own starts stand among those, with the same losses at every rung they reached.
+    for all_of_them in found["race"]:
+        raced = tiny_study.scans("pattern", all_of_them.map)[0]
+        for rung, own in zip(all_of_them.rungs, raced.rungs, strict=True):
+            stood = dict(zip(rung.starts.tolist(), rung.losses.tolist(), strict=True))
+            common = [i for i, start in enumerate(own.starts.tolist()) if start in stood]
+            assert [stood[own.starts[i]] for i in common] == own.losses[common].tolist()
+    assert tiny_study.rows() == rows
+    before = runs(tiny_study)
+    tiny_study.selection([0, 3, 7])
+    assert runs(tiny_study) == before
+    assert Study(tiny_study.store.name).spec == tiny_study.spec
 
 
 def test_a_study_goes_on_from_its_database_alone(tiny_study):
