@@ -303,11 +303,11 @@ def _screening_rows(study: Study, grid: GridSpec) -> tuple[Rows, Screening]:
 
 
 def _full_ascents(layer, map: int, n: int) -> float:  # type: ignore[no-untyped-def]
-    """The best loss of full ascents (100 steps, annealed from 0.2) of n random patterns."""
+    """The best loss of full ascents of n random patterns: 100 steps, annealed like the race's."""
     rng = np.random.default_rng(np.random.SeedSequence(SEED, spawn_key=(map,)))
     images = pattern_images(GridSpec(), rng.integers(0, 19683, 3 * n), layer.image_shape)
     alive = np.flatnonzero(layer(images)[:, map] > 0)[:n]
-    spec = AscentSpec(101, 0.2, n_steps=0, schedule="cosine")
+    spec = AscentSpec(101, 0.8, n_steps=0, schedule="cosine")
     found = ascend(layer, images[alive], np.full(len(alive), map), spec)
     return float(found.losses.max(initial=0))
 

@@ -125,17 +125,17 @@ def ascend(
     climbing = _Climbing(images, spec)
     for begin, end in climbing.stretches:
 
-        def stretch(chosen: np.ndarray, begin: int = begin, end: int = end) -> None:
+        def stretch(chosen: np.ndarray, begin: int = begin, end: int = end) -> int:
             padded = np.resize(chosen, batch_size)
             climbing.go(climb, chosen, padded, maps[padded], begin, end)
-            progress.update(len(chosen) * (end - begin))
+            return len(chosen) * (end - begin)
 
         climbing.report(begin)
         # Who has ended leaves the batch, so that the others need fewer.
         going = np.flatnonzero(climbing.active)
         batches = [going[i : i + batch_size] for i in range(0, len(going), batch_size)]
-        for _ in side_by_side(stretch, batches):
-            pass
+        for done in side_by_side(stretch, batches):
+            progress.update(done)
         progress.update((len(images) - len(going)) * (end - begin))
     return climbing.concluded()
 

@@ -436,8 +436,8 @@ def reproduce(
     """The main job: from nothing to the database and the site.
 
     Trains the network, screens all maps of Conv2D_3, finds OIPs from random fluctuations
-    (article IX) and, for maps that have none, from coarse patterns (article X), executes the
-    notebooks and builds the book.
+    (article IX) and from coarse patterns that race (article X), judges their selection, executes
+    the notebooks and builds the book.
     """
     from .reproduce import Stage
     from .reproduce import reproduce as do

@@ -73,13 +73,13 @@ def faster(model: Any) -> Any:
             if layer.weights:
                 layer.set_weights(model.get_layer(layer.name).get_weights())
         pairs = _pairs(twin)
-        faster = _clone(twin, twin.inputs[0].shape[1:], copy)
+        quick = _clone(twin, twin.inputs[0].shape[1:], copy)
     except (ValueError, TypeError, NotImplementedError):
         return model  # one that Keras can't copy runs as it is
     for layer in twin.layers:
         if layer.weights and layer.name not in pairs:
-            faster.get_layer(layer.name).set_weights(layer.get_weights())
-    return faster
+            quick.get_layer(layer.name).set_weights(layer.get_weights())
+    return quick
 
 
 class ConvolvedPooled(keras.layers.Layer):  # type: ignore[misc]

@@ -23,7 +23,7 @@ class Stage:
 def reproduce(
     study: Study, site: Path, maps: Maps = None, say: Callable[[Stage], None] = lambda _: None
 ) -> tuple[list[Stage], Summary]:
-    """Train, screen, derive OIPs from fluctuations and patterns, run the notebooks, build.
+    """Train, screen, derive OIPs, judge how they were selected, run the notebooks, build.
 
     What the database and the site hold already is not done again.
 

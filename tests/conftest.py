@@ -1,6 +1,7 @@
 """A tiny trained network on real digits, and a finished study of it."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,15 @@ def tiny_study(tiny_spec, tmp_path_factory):
     study.derive_from_fluctuations()
     study.derive_from_patterns()
     return study
+
+
+@pytest.fixture
+def copy(tiny_study, tmp_path):
+    """A copy of the finished database that a test may spoil."""
+    path = tmp_path / "copy.db"
+    with sqlite3.connect(tiny_study.store.name) as source, sqlite3.connect(path) as target:
+        source.backup(target)
+    return path
 
 
 @pytest.fixture(scope="session")

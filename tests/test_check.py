@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import sqlite3
 from contextlib import closing
 
@@ -35,25 +34,21 @@ def lambda_model():
 
 
 @pytest.fixture
-def damaged(tiny_study, tmp_path):
+def damaged(copy):
     """A function that spoils a copy of the finished database and returns it."""
-    path = tmp_path / "damaged.db"
-    with sqlite3.connect(tiny_study.store.name) as source, sqlite3.connect(path) as target:
-        source.backup(target)
 
     def spoil(sql, *values):
-        with closing(sqlite3.connect(path)) as connection, connection:
+        with closing(sqlite3.connect(copy)) as connection, connection:
             connection.execute("PRAGMA ignore_check_constraints = ON")
             changed = connection.execute(sql, values).rowcount
         assert changed
-        return path
+        return copy
 
     return spoil
 
 
-def test_a_sound_database_passes(tiny_study, tmp_path, oip):
-    shutil.copy(tiny_study.store.name, tmp_path / "oip.db")
-    assert oip("check", check=0).stdout == "oip.db is sound\n"
+def test_a_sound_database_passes(copy, oip):
+    assert oip("check", "--db", copy.name, check=0).stdout == "copy.db is sound\n"
 
 
 IMAGE = np.zeros((28, 28, 1), np.float32)
@@ -103,12 +98,9 @@ def test_each_damage_is_told_with_its_row(damaged, tmp_path, monkeypatch, sql, v
     assert not (tmp_path / "bomb-went-off").exists()
 
 
-def test_a_truncated_file_is_an_error_not_a_crash(tiny_study, tmp_path, oip):
-    whole = (tmp_path / "whole.db", tmp_path / "half.db")
-    with sqlite3.connect(tiny_study.store.name) as source, sqlite3.connect(whole[0]) as target:
-        source.backup(target)
-    data = whole[0].read_bytes()
-    whole[1].write_bytes(data[: len(data) // 2])
-    done = oip("check", "--db", whole[1], check=1)
+def test_a_truncated_file_is_an_error_not_a_crash(copy, oip):
+    data = copy.read_bytes()
+    copy.write_bytes(data[: len(data) // 2])
+    done = oip("check", "--db", copy, check=1)
     assert done.stderr.startswith("Error: ")
     assert "Traceback" not in done.stderr

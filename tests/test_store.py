@@ -9,15 +9,6 @@ from oiplib import InputError, OipError, OipFilter, Store, Study
 from oiplib.specs import Spec, start_of
 
 
-@pytest.fixture
-def copy(tiny_study, tmp_path):
-    """A copy of the finished database that a test may spoil."""
-    path = tmp_path / "copy.db"
-    with sqlite3.connect(tiny_study.store.name) as source, sqlite3.connect(path) as target:
-        source.backup(target)
-    return path
-
-
 def change(path, sql, *values):
     with closing(sqlite3.connect(path)) as connection, connection:
         return connection.execute(sql, values).fetchall()
