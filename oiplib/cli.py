@@ -533,7 +533,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 def _draw(oip: Oip, path: str, title: str) -> None:
     from . import plots
 
-    figure = plots.growth(oip.frames.astype("float32"), oip.report_steps, oip.trace, title)
+    figure = plots.growth(oip.frames, oip.report_steps, oip.trace, title)
     _written(path, lambda target: figure.savefig(target, format="png"))
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
+
+from .pictures import data_uri, displayable
 
 _LINE = "#2f6690"
 _ACCENT = "#d1495b"
@@ -18,33 +17,9 @@ _SOFT = "#9bb3c4"
 _DPI = 110
 
 
-def enhanced(image: np.ndarray, share: float = 0.02) -> np.ndarray:
-    """An image with its contrast enhanced, as the articles show OIPs a second time.
-
-    Parameters
-    ----------
-    image : array, (height, width, channels)
-    share
-        Which share of the darkest and of the brightest values is clipped.
-
-    Returns
-    -------
-    array, same shape, in [0, 1]
-    """
-    low, high = np.quantile(image, [share, 1 - share])
-    return np.clip((image - low) / max(high - low, 1e-12), 0, 1)
-
-
-def scaled(image: np.ndarray) -> np.ndarray:
-    """An image as computed: its values from smallest to largest, as [0, 1]."""
-    low, high = float(image.min()), float(image.max())
-    return (image - low) / max(high - low, 1e-12)
-
-
 def draw_image(ax: Axes, image: np.ndarray, title: str = "", contrast: bool = False) -> None:
     """One image without axes, as computed or with enhanced contrast."""
-    pixels = enhanced(image) if contrast else scaled(image)
-    ax.imshow(_displayable(pixels), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(displayable(image, contrast), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_title(title, fontsize=7.5, pad=3)
     ax.set_axis_off()
 
@@ -237,24 +212,10 @@ def gallery_html(
     """
     cells = [
         f'<a href="{html.escape(link)}" style="text-align:center;text-decoration:none">'
-        f'<img src="{thumbnail(image, contrast)}" alt="OIP of {html.escape(label)}" width="84" '
+        f'<img src="{data_uri(image, contrast)}" alt="OIP of {html.escape(label)}" width="84" '
         'style="image-rendering:pixelated;display:block;width:84px;max-width:none">'
         f'<span style="font-size:0.8rem">{html.escape(label)}</span></a>'
         for image, label, link in zip(images, labels, links, strict=True)
     ]
     style = "display:grid;grid-template-columns:repeat(auto-fill,minmax(88px,1fr));gap:10px 8px"
     return f'<div style="{style};justify-items:center">{"".join(cells)}</div>'
-
-
-def thumbnail(image: np.ndarray, contrast: bool = False) -> str:
-    """An image as a ``data:`` address of a PNG, one pixel a pixel."""
-    pixels = _displayable(enhanced(image) if contrast else scaled(image))
-    buffer = io.BytesIO()
-    imsave(buffer, pixels, cmap="gray", vmin=0, vmax=1, format="png")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _displayable(pixels: np.ndarray) -> np.ndarray:
-    """Grey as (height, width), colours as (height, width, 3); other channels are averaged."""
-    n_channels = pixels.shape[-1]
-    return pixels if n_channels == 3 else pixels.mean(axis=-1)

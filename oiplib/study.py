@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError
+from .pictures import in_bytes
 from .progress import bar
 from .specs import (
     CnnSpec,
@@ -178,14 +179,16 @@ class Study:
         """The screening of a whole grid from its stored parts, in whose place it is stored."""
         from . import precursor
 
-        stored = (self.store.screening(self.layer.id, grid.sha256, part) for part in parts)
+        stored = [self.store.screening(self.layer.id, grid.sha256, part) for part in parts]
         rows = [row for row in stored if row is not None]
-        if len(rows) == 1:
-            return rows[0]
-        total = precursor.merged([self._screening_of(row) for row in rows])
-        whole = self._screening_row(grid, (0, grid.n_patterns), total, rows[-1].run_id)
-        self.store.replace_parts(whole)
-        return whole
+        if len(rows) == len(parts) > 1:
+            total = precursor.merged([self._screening_of(row) for row in rows])
+            whole = self._screening_row(grid, (0, grid.n_patterns), total, rows[-1].run_id)
+            self.store.replace_parts(whole)
+        # Where parts are missing, another process has merged them.
+        found = self.store.screening(self.layer.id, grid.sha256, (0, grid.n_patterns))
+        assert found is not None
+        return found
 
     def _screening_row(
         self, grid: GridSpec, part: tuple[int, int], found: Any, run_id: int
@@ -604,7 +607,7 @@ class Study:
             stop_reason=str(ascents.stop_reasons[i]),
             image=ascents.images[i],
             report_steps=ascents.report_steps[reached],
-            frames=ascents.frames[i][reached],
+            frames=np.array([in_bytes(frame) for frame in ascents.frames[i][reached]]),
             trace=ascents.traces[i, : steps + 1],
             created=datetime.now(UTC),
         )

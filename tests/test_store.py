@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from oiplib import InputError, OipError, OipFilter, Store, Study
+from oiplib.pictures import scaled
 from oiplib.specs import Spec, start_of
 
 
@@ -46,7 +47,9 @@ def test_every_result_survives_the_store(tiny_study, layer):
                 assert oip.image.tobytes() == found.ascents.images[i].tobytes()
                 np.testing.assert_array_equal(oip.trace, found.ascents.traces[i])
                 np.testing.assert_array_equal(oip.report_steps, found.ascents.report_steps)
-                np.testing.assert_allclose(oip.frames, found.ascents.frames[i], atol=4e-3)
+                for shown, frame in zip(oip.frames, found.ascents.frames[i], strict=True):
+                    assert (shown.min(), shown.max()) == (0, 255)
+                    np.testing.assert_allclose(shown / 255, scaled(frame), atol=2e-3)
     assert n_oips > 3
 
 

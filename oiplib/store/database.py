@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Select, create_engine, event, func, inspect, make_url, select
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+import numpy as np
+from sqlalchemy import URL, Connection, Select, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session, load_only, sessionmaker, undefer
 
 from ..errors import InputError, OipError
-from .models import Base, Layer, Network, Oip, Reaction, Run, Scan, Screening
+from . import schema
+from .models import Layer, Network, Oip, Reaction, Run, Scan, Screening
 
 Row = dict[str, Any]
 
@@ -107,15 +109,36 @@ class Store:
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         if self.is_sqlite:
             event.listen(self._engine, "connect", _writing_pragmas if create else _pragmas)
-        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
+            event.listen(self._engine, "begin", _begin)
+        self._readers = sessionmaker(self._engine, expire_on_commit=False)
+        writes = self._engine.execution_options(writes=True)
+        self._writers = sessionmaker(writes, expire_on_commit=False)
         with self._errors():
-            self._check_tables(create)
+            schema.prepare(self._engine, self.name, create)
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """One transaction: committed at the end, undone by an error."""
-        with self._errors(), self._sessions.begin() as session:
+    def session(self, writes: bool = False) -> Iterator[Session]:
+        """One transaction: committed at the end, undone by an error.
+
+        One that `writes` keeps other writers out from its beginning, so that what it reads
+        first still holds when it writes.
+        """
+        with self._errors(), (self._writers if writes else self._readers).begin() as session:
             yield session
+
+    def _write(self, work: Callable[[Session], None]) -> None:
+        """Do some work that looks for rows and adds those that aren't there.
+
+        Where a database lets two writers look at once, the slower one looks again.
+        """
+        try:
+            with self._writers.begin() as session:
+                work(session)
+        except IntegrityError:
+            with self.session(writes=True) as session:
+                work(session)
+        except SQLAlchemyError as error:
+            raise _explained(self.name, error) from None
 
     def close(self) -> None:
         """Give all connections back; the write-ahead log goes back into the file."""
@@ -145,9 +168,10 @@ class Store:
             return found
 
     def network_of(self, spec_sha256: str) -> Network | None:
-        """The network that was trained by a spec, if it is stored."""
+        """The network that was trained by a spec, the oldest if machines made several."""
+        chosen = select(Network).where(Network.spec_sha256 == spec_sha256).order_by(Network.id)
         with self.session() as session:
-            return session.scalar(select(Network).where(Network.spec_sha256 == spec_sha256))
+            return session.scalar(chosen.limit(1))
 
     def network_with(self, weights_sha256: str, architecture: str) -> Network | None:
         """The network with these very weights, if it is stored."""
@@ -179,39 +203,57 @@ class Store:
     # --- units of work ---
 
     def add(self, row: Network | Screening | Reaction) -> None:
-        """Store a finished network, screening or reaction."""
-        with self.session() as session:
-            session.add(row)
+        """Store a finished network, screening or reaction, unless it is stored already."""
+
+        def add(session: Session) -> None:
+            if session.scalar(_same(row)) is None:
+                session.add(row)
+
+        self._write(add)
 
     def add_scan(self, scan: Scan, oips: Sequence[Oip]) -> None:
         """Store one map's finished scan and its OIPs, all or nothing.
 
         An OIP that another scan has found from the same start by the same ascent is kept as it
-        is: the same result is the same row.
+        is, and so is a scan that another process has stored: the same result is the same row.
+
+        Raises
+        ------
+        InputError
+            If a map isn't one of the layer's, or an image not one that the network takes.
         """
-        with self.session() as session:
+
+        def add(session: Session) -> None:
+            layer = session.get_one(Layer, scan.layer_id)
+            _check_map(scan.map, layer)
+            for oip in oips:
+                _check_map(oip.map, layer)
+                _check_image(oip.image, layer)
             known = session.scalars(select(Oip.key).where(Oip.key.in_([o.key for o in oips])))
             stored = set(known)
-            session.add(scan)
+            if session.scalar(_same(scan)) is None:
+                session.add(scan)
             session.add_all(oip for oip in oips if oip.key not in stored)
+
+        self._write(add)
 
     def start_run(self, kind: str, spec: Row | None, environment: Row) -> int:
         """Note that work begins; returns the run's id."""
         run = Run(kind=kind, spec=spec, started=datetime.now(UTC), environment=environment)
-        with self.session() as session:
+        with self.session(writes=True) as session:
             session.add(run)
         return run.id
 
     def end_run(self, run_id: int, status: str, error: str | None = None) -> None:
         """Note how the work ended: ``done``, ``failed`` or ``interrupted``."""
-        with self.session() as session:
+        with self.session(writes=True) as session:
             run = session.get_one(Run, run_id)
             run.status, run.error = status, error
             run.seconds = (datetime.now(UTC) - run.started).total_seconds()
         if self.is_file:
             # The write-ahead log goes back into the file, so that a copy of it is complete.
-            with self._errors(), self._engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            with self._errors(), closing(self._engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def screening(self, layer_id: int, spec_sha256: str, part: tuple[int, int]) -> Screening | None:
         """The screening of a layer by a part of a grid, if it is stored."""
@@ -230,11 +272,17 @@ class Store:
 
     def replace_parts(self, whole: Screening) -> None:
         """Store the screening of a whole grid in the place of its parts."""
-        with self.session() as session:
+
+        def replace(session: Session) -> None:
+            stored = session.scalar(_same(whole))
             for row in session.scalars(_screenings(whole.layer_id, whole.spec_sha256)):
-                session.delete(row)
+                if row is not stored:
+                    session.delete(row)
             session.flush()
-            session.add(whole)
+            if stored is None:
+                session.add(whole)
+
+        self._write(replace)
 
     def reaction(self, layer_id: int, kind: str, spec_sha256: str) -> Reaction | None:
         """How a layer responds to images of a kind, if it is stored."""
@@ -377,15 +425,6 @@ class Store:
                     f"there is no map {map} in {largest.name}: choose 0 to {largest.n_maps - 1}"
                 )
 
-    def _check_tables(self, create: bool) -> None:
-        present = set(inspect(self._engine).get_table_names())
-        if present and not present >= set(Base.metadata.tables):
-            raise OipError(f"{self.name} is a database, but not one of oiplib's: name another")
-        if create:
-            Base.metadata.create_all(self._engine)
-        elif not present:
-            raise OipError(f"{self.name} is empty: fill it with 'oip reproduce'")
-
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
@@ -421,7 +460,13 @@ def _lying_still(url: URL) -> URL:
     return URL.create("sqlite", database=path.as_uri(), query=flags)
 
 
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
 def _pragmas(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin` says
     for pragma in ("foreign_keys = ON", "busy_timeout = 30000"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -439,6 +484,35 @@ def _screenings(layer_id: int, spec_sha256: str) -> Select[Screening]:
     return select(Screening).where(
         Screening.layer_id == layer_id, Screening.spec_sha256 == spec_sha256
     )
+
+
+def _same(row: Network | Screening | Reaction | Scan) -> Select[Any]:
+    """The stored row with the same result as a new one."""
+    if isinstance(row, Network):
+        equal = Network.weights_sha256 == row.weights_sha256
+        if row.spec_sha256 is not None:
+            return select(Network).where(equal, Network.spec_sha256 == row.spec_sha256)
+        return select(Network).where(equal, Network.architecture == row.architecture)
+    if isinstance(row, Screening):  # a part is in the whole
+        wider = Screening.first <= row.first, Screening.last >= row.last
+        return _screenings(row.layer_id, row.spec_sha256).where(*wider)
+    kind = type(row)
+    same = select(kind).where(kind.layer_id == row.layer_id, kind.spec_sha256 == row.spec_sha256)
+    if isinstance(row, Reaction):
+        return same.where(Reaction.kind == row.kind)
+    return same.where(Scan.map == row.map)
+
+
+def _check_map(map: int, layer: Layer) -> None:
+    if not 0 <= map < layer.n_maps:
+        raise InputError(f"there is no map {map} in {layer.name}, which has {layer.n_maps}")
+
+
+def _check_image(image: np.ndarray, layer: Layer) -> None:
+    network = layer.network
+    shape = network.image_height, network.image_width, network.image_channels
+    if image.shape != shape:
+        raise InputError(f"an OIP of {layer.name} has the shape {shape}, not {image.shape}")
 
 
 def _select_oips(wanted: OipFilter) -> Select[Oip]:

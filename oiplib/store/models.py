@@ -54,7 +54,7 @@ class Network(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     spec: Mapped[dict[str, Any] | None]
-    spec_sha256: Mapped[str | None] = mapped_column(unique=True)
+    spec_sha256: Mapped[str | None]
     architecture: Mapped[str] = mapped_column(deferred=True)
     weights: Mapped[bytes] = mapped_column(deferred=True)
     weights_sha256: Mapped[str]
@@ -69,7 +69,11 @@ class Network(Base):
         order_by="Layer.position", lazy="selectin", back_populates="network"
     )
 
-    __table_args__ = (CheckConstraint("accuracy BETWEEN 0 AND 1"),)
+    __table_args__ = (
+        # Machines that round differently make different networks by the same spec.
+        UniqueConstraint("spec_sha256", "weights_sha256"),
+        CheckConstraint("accuracy BETWEEN 0 AND 1"),
+    )
 
 
 class Layer(Base):
@@ -215,13 +219,14 @@ class Oip(Base):
     loss: Mapped[float]
     steps: Mapped[int]
     stop_reason: Mapped[str]
+    created: Mapped[datetime]
+    # The large columns stand last: SQLite walks through a row up to what is asked for.
     image: Mapped[np.ndarray] = mapped_column(Array("float32", 3), deferred=True)
     report_steps: Mapped[np.ndarray] = mapped_column(Array("int64", 1), deferred=True)
-    # For the eye only, so half precision will do: the last frame is `image`, the first is
-    # rebuilt from `start`, any other by ascending again.
-    frames: Mapped[np.ndarray] = mapped_column(Array("float16", 4), deferred=True)
+    # Pictures, 0 for the darkest and 255 for the brightest pixel of each: the last frame is
+    # `image`, the first is rebuilt from `start`, any other by ascending again.
+    frames: Mapped[np.ndarray] = mapped_column(Array("uint8", 4), deferred=True)
     trace: Mapped[np.ndarray] = mapped_column(Array("float32", 1), deferred=True)
-    created: Mapped[datetime]
     layer: Mapped[Layer] = relationship(lazy="joined")
 
     __table_args__ = (
@@ -229,5 +234,6 @@ class Oip(Base):
         Index("oips_by_map_number", "map"),
         CheckConstraint("map >= 0"),
         CheckConstraint("loss > 0"),
+        CheckConstraint("steps >= 0"),
         CheckConstraint("origin IN ('fluctuation', 'pattern', 'revival', 'digit')"),
     )

@@ -1,0 +1,189 @@
+"""Tables and views of a database, made where there are none, brought up where they are older.
+
+A database carries the number of its schema. The first four schemas had none; those are known
+by what they lack.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import OipError
+from .models import Base
+from .views import VIEWS
+
+#: The number of the schema that `models` describes, as a revision in ``migrations/versions``.
+NUMBER = "5"
+
+_FIRST_TABLES = {"networks", "layers", "runs", "screenings", "scans", "rungs", "oips"}
+_VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+# Any number will do, as long as it is always this one.
+_POSTGRESQL_LOCK = "SELECT pg_advisory_xact_lock(1302)"
+
+_log = logging.getLogger("oiplib")
+
+
+def prepare(engine: Engine, name: str, create: bool) -> None:
+    """See to it that a database has our tables, in the schema of today.
+
+    Parameters
+    ----------
+    engine
+        The database; transactions with the option ``writes`` take its lock at their beginning.
+    name
+        What messages call it.
+    create
+        Whether to make the tables where there are none.
+
+    Raises
+    ------
+    OipError
+        If it is empty and nothing may be made, isn't one of ours, is newer than this code, or
+        can't be upgraded.
+    """
+    with engine.connect() as connection:
+        number = _number(connection, name)
+    if number is None and not create:
+        raise OipError(f"{name} is empty: fill it with 'oip reproduce'")
+    if number is None:
+        with engine.execution_options(writes=True).begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(_POSTGRESQL_LOCK)
+            if _number(connection, name) is None:  # else another process was faster
+                _make(connection)
+    elif number != NUMBER:
+        _upgrade(engine, name, number)
+
+
+def _number(connection: Connection, name: str) -> str | None:
+    """The number of a database's schema; None if it has no tables."""
+    tables = set(inspect(connection).get_table_names())
+    if not tables:
+        return None
+    if not tables >= _FIRST_TABLES:
+        raise OipError(f"{name} is a database, but not one of oiplib's: name another")
+    if "alembic_version" in tables:
+        number = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if not (isinstance(number, str) and number.isdecimal() and int(number) >= 1):
+            raise OipError(f"{name} is damaged: its schema has the number {number!r}")
+        if int(number) > int(NUMBER):
+            raise OipError(
+                f"{name} was made by a newer oiplib (its schema is {number}, this one's {NUMBER}): "
+                "upgrade oiplib"
+            )
+        return number
+    if "reactions" not in tables:
+        return "1"
+    if "spec_sha256" in {column["name"] for column in inspect(connection).get_columns("oips")}:
+        return "4"
+    scans = "SELECT sql FROM sqlite_master WHERE name = 'scans'"
+    return "3" if "'selection'" in str(connection.execute(text(scans)).scalar()) else "2"
+
+
+def _make(connection: Connection) -> None:
+    Base.metadata.create_all(connection)
+    connection.execute(text(_VERSION_TABLE))
+    _stamp(connection, NUMBER)
+    _make_views(connection)
+
+
+def _stamp(connection: Connection, number: str) -> None:
+    connection.execute(text("DELETE FROM alembic_version"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:number)"), {"number": number})
+
+
+def _make_views(connection: Connection) -> None:
+    for name, (_, query) in VIEWS.items():
+        connection.execute(text(f"CREATE VIEW {name} AS {query.strip()}"))
+
+
+def _drop_views(connection: Connection) -> None:
+    for name in reversed(inspect(connection).get_view_names()):
+        connection.execute(text(f"DROP VIEW IF EXISTS {name}"))
+
+
+def _upgrade(engine: Engine, name: str, number: str) -> None:
+    if engine.dialect.name != "sqlite" or engine.url.database in (None, "", ":memory:"):
+        raise OipError(f"{name} has the older schema {number}: only SQLite files are upgraded")
+    file = Path(str(engine.url.database))
+    if "immutable" in engine.url.query:
+        raise OipError(
+            f"{name} has the older schema {number} and can't be upgraded here: copy it to a "
+            "folder that you may write"
+        )
+    backup = _backup(file, number)
+    try:
+        with _alone(file) as connection:
+            now = _number(connection, name)
+            if now == NUMBER:  # another process was faster
+                backup.unlink()
+                return
+            _run_revisions(connection, str(now))
+    except (ValueError, KeyError, TypeError, SQLAlchemyError) as error:
+        backup.unlink()
+        raise OipError(
+            f"{name} has the older schema {number} and can't be upgraded, it is as it was: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from None
+    # What the old tables took is given back, unless others are at work.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(file)) as direct:
+        direct.execute("VACUUM")
+    _log.warning("%s: upgraded from schema %s to %s; as it was: %s", name, number, NUMBER, backup)
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[Connection]:
+    """A transaction that keeps all others out, without foreign keys: tables are replaced."""
+    engine = create_engine(f"sqlite:///{file}", poolclass=NullPool)
+
+    def begin_by_hand(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA busy_timeout = 30000")
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", begin_by_hand)
+    event.listen(engine, "begin", begin)
+    with engine.begin() as connection:
+        yield connection
+
+
+def _run_revisions(connection: Connection, number: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    _drop_views(connection)
+    if not inspect(connection).has_table("alembic_version"):
+        connection.execute(text(_VERSION_TABLE))
+        _stamp(connection, number)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, NUMBER)
+    _make_views(connection)
+
+
+def _backup(file: Path, number: str) -> Path:
+    """Copy a database, with what is in its log, beside it; returns the copy's path."""
+    target, n = file.with_name(f"{file.name}.schema-{number}"), 1
+    while target.exists():
+        target, n = file.with_name(f"{file.name}.schema-{number}.{n}"), n + 1
+    scratch = target.with_name(target.name + ".part")
+    scratch.unlink(missing_ok=True)
+    try:
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(scratch)) as copy:
+            source.backup(copy)
+        scratch.rename(target)
+    except (OSError, sqlite3.Error) as error:
+        scratch.unlink(missing_ok=True)
+        raise OipError(f"{file} has an older schema, and there can be no backup: {error}") from None
+    return target

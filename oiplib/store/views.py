@@ -1,0 +1,66 @@
+"""Views for people who ask in SQL: plain columns, names instead of keys, nothing to decode."""
+
+from __future__ import annotations
+
+_OIP_LIST = """
+SELECT oips.id, oips.image, layers.network_id AS network, layers.name AS layer, oips.map,
+  oips.loss, oips.origin, CAST(oips.start ->> 'index' AS BIGINT) AS pattern,
+  CAST(oips.start ->> 'trial' AS INTEGER) AS trial, oips.steps, oips.stop_reason,
+  oips.spec_sha256, oips.created
+FROM oips JOIN layers ON layers.id = oips.layer_id
+"""
+
+_BEST_OIPS = """
+SELECT id, image, network, layer, map, loss, origin, pattern, trial, steps, stop_reason,
+  spec_sha256, created
+FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY network, layer, map ORDER BY loss DESC, id) AS place
+  FROM oip_list
+) AS ranked
+WHERE place = 1
+"""
+
+_MAPS = """
+SELECT layers.network_id AS network, layers.name AS layer, searched.map,
+  COALESCE(found.found_by, 'nothing') AS found_by, COALESCE(found.n_oips, 0) AS n_oips,
+  best.id AS best_oip, best.loss, best.image
+FROM (SELECT layer_id, map FROM scans WHERE origin <> 'selection' GROUP BY layer_id, map)
+  AS searched
+JOIN layers ON layers.id = searched.layer_id
+LEFT JOIN (
+  SELECT layer_id, map, COUNT(*) AS n_oips, CASE
+    WHEN SUM(CASE WHEN origin = 'fluctuation' THEN 1 ELSE 0 END) > 0 THEN 'fluctuation'
+    WHEN SUM(CASE WHEN origin = 'pattern' THEN 1 ELSE 0 END) > 0 THEN 'pattern'
+    WHEN SUM(CASE WHEN origin = 'revival' THEN 1 ELSE 0 END) > 0 THEN 'revival'
+    ELSE 'digit' END AS found_by
+  FROM oips GROUP BY layer_id, map
+) AS found ON found.layer_id = searched.layer_id AND found.map = searched.map
+LEFT JOIN best_oips AS best ON best.network = layers.network_id
+  AND best.layer = layers.name AND best.map = searched.map
+"""
+
+_NETWORK_LIST = """
+SELECT id, name, spec ->> 'dataset' AS dataset, CAST(spec ->> 'weights_seed' AS BIGINT) AS seed,
+  accuracy, weights_sha256, created
+FROM networks
+"""
+
+_RUN_LIST = """
+SELECT id, kind, status, started, seconds, environment ->> 'tensorflow' AS tensorflow,
+  environment ->> 'python' AS python, environment ->> 'device' AS device,
+  CAST(environment ->> 'threads' AS INTEGER) AS threads, error
+FROM runs
+"""
+
+#: Name -> what it lists, and its query. Later ones may use earlier ones.
+VIEWS: dict[str, tuple[str, str]] = {
+    "oip_list": ("Every OIP: whose, its loss, where it comes from.", _OIP_LIST),
+    "best_oips": ("The OIP with the largest loss of each map; columns as oip_list.", _BEST_OIPS),
+    "maps": (
+        "Every map that was searched: the first of fluctuation, pattern and revival that led to "
+        "an OIP, how many there are, and the best.",
+        _MAPS,
+    ),
+    "network_list": ("The networks, without their weights.", _NETWORK_LIST),
+    "run_list": ("Each piece of work: what, when, how long, on what.", _RUN_LIST),
+}
