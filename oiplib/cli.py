@@ -372,6 +372,33 @@ def check(db: str | None) -> None:
     click.echo(f"{store.name} is sound")
 
 
+@_example("oip merge oip.db other-machine.db")
+@main.command()
+@click.argument("target", metavar="FILE")
+@click.argument("others", nargs=-1, required=True, metavar="OTHER...")
+def merge(target: str, others: tuple[str, ...]) -> None:
+    """Add to a database what only other ones hold.
+
+    The same result is the same row: where both have it, the first one's stays. The others are
+    checked first (see 'oip check') and not changed.
+    """
+    from .check import problems
+    from .store import Store
+    from .store import merge as do
+
+    sources = [Store(other) for other in others]
+    into = Store(target, create=True)
+    for source in sources:
+        if source.url == into.url:
+            raise InputError(f"{source.name} can't be merged with itself: name two databases")
+        wrong = next(problems(source), None)
+        if wrong is not None:
+            raise OipError(f"{source.name} isn't sound, nothing was merged: {wrong}")
+    for source in sources:
+        told = [f"{n} of {n + old} {name}" for name, (n, old) in do(into, source).items()]
+        click.echo(f"{source.name}: {', '.join(told)} are new")
+
+
 @_example("oip run 05-map --maps 120 --out executed")
 @main.command()
 @click.argument("notebooks", nargs=-1)

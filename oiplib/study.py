@@ -581,7 +581,7 @@ class Study:
             for i, start in enumerate(found.starts)
             if found.ascents.losses[i] > 0 and origin != "selection"
         ]
-        self.store.add_scan(scan, oips)
+        self.store.add_scans([scan], oips)
 
     def _oip(
         self, found: MapScan, i: int, start: Start, spec: TrialSpec | ScanSpec, run_id: int

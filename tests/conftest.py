@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -72,13 +73,22 @@ def tiny_study(tiny_spec, tmp_path_factory):
     return study
 
 
+@pytest.fixture(scope="session")
+def copied():
+    """A function that copies a database with what is in its log, and returns the path."""
+
+    def copied(source, path):
+        with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(path)) as target:
+            original.backup(target)
+        return path
+
+    return copied
+
+
 @pytest.fixture
-def copy(tiny_study, tmp_path):
+def copy(tiny_study, tmp_path, copied):
     """A copy of the finished database that a test may spoil."""
-    path = tmp_path / "copy.db"
-    with sqlite3.connect(tiny_study.store.name) as source, sqlite3.connect(path) as target:
-        source.backup(target)
-    return path
+    return copied(tiny_study.store.name, tmp_path / "copy.db")
 
 
 @pytest.fixture(scope="session")

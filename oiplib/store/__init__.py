@@ -1,6 +1,7 @@
 """The database: every network, run, screening, scan and OIP. Knows nothing of TensorFlow."""
 
 from .database import OipFilter, Store, database_url
+from .merge import merge
 from .models import Layer, Network, Oip, Reaction, Run, Rung, Scan, Screening
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "Screening",
     "Store",
     "database_url",
+    "merge",
 ]

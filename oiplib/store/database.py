@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy import URL, Connection, Select, create_engine, event, func, make_url, select
@@ -21,6 +21,7 @@ from . import schema
 from .models import Layer, Network, Oip, Reaction, Run, Scan, Screening
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,17 @@ class Store:
         with self._errors(), (self._writers if writes else self._readers).begin() as session:
             yield session
 
-    def _write(self, work: Callable[[Session], None]) -> None:
+    def _write(self, work: Callable[[Session], T]) -> T:
         """Do some work that looks for rows and adds those that aren't there.
 
         Where a database lets two writers look at once, the slower one looks again.
         """
         try:
             with self._writers.begin() as session:
-                work(session)
+                return work(session)
         except IntegrityError:
             with self.session(writes=True) as session:
-                work(session)
+                return work(session)
         except SQLAlchemyError as error:
             raise _explained(self.name, error) from None
 
@@ -173,6 +174,11 @@ class Store:
         with self.session() as session:
             return session.scalar(chosen.limit(1))
 
+    def same_network(self, row: Network) -> Network:
+        """The stored network that is the same as another database's."""
+        with self.session() as session:
+            return session.scalars(_same(row)).one()
+
     def network_with(self, weights_sha256: str, architecture: str) -> Network | None:
         """The network with these very weights, if it is stored."""
         with self.session() as session:
@@ -202,20 +208,27 @@ class Store:
 
     # --- units of work ---
 
-    def add(self, row: Network | Screening | Reaction) -> None:
-        """Store a finished network, screening or reaction, unless it is stored already."""
+    def add(self, row: Network | Screening | Reaction) -> bool:
+        """Store a finished network, screening or reaction; False if it is stored already."""
 
-        def add(session: Session) -> None:
-            if session.scalar(_same(row)) is None:
-                session.add(row)
+        def add(session: Session) -> bool:
+            if session.scalar(_same(row)) is not None:
+                return False
+            session.add(row)
+            return True
 
-        self._write(add)
+        return self._write(add)
 
-    def add_scan(self, scan: Scan, oips: Sequence[Oip]) -> None:
-        """Store one map's finished scan and its OIPs, all or nothing.
+    def add_scans(self, scans: Sequence[Scan], oips: Sequence[Oip]) -> tuple[int, int]:
+        """Store finished scans and the OIPs that they found, all or nothing.
 
         An OIP that another scan has found from the same start by the same ascent is kept as it
         is, and so is a scan that another process has stored: the same result is the same row.
+
+        Returns
+        -------
+        tuple of int
+            How many of the scans and of the OIPs are new.
 
         Raises
         ------
@@ -223,19 +236,35 @@ class Store:
             If a map isn't one of the layer's, or an image not one that the network takes.
         """
 
-        def add(session: Session) -> None:
-            layer = session.get_one(Layer, scan.layer_id)
-            _check_map(scan.map, layer)
+        def add(session: Session) -> tuple[int, int]:
+            for scan in scans:
+                _check_map(scan.map, session.get_one(Layer, scan.layer_id))
             for oip in oips:
+                layer = session.get_one(Layer, oip.layer_id)
                 _check_map(oip.map, layer)
                 _check_image(oip.image, layer)
             known = session.scalars(select(Oip.key).where(Oip.key.in_([o.key for o in oips])))
             stored = set(known)
-            if session.scalar(_same(scan)) is None:
-                session.add(scan)
-            session.add_all(oip for oip in oips if oip.key not in stored)
+            new_scans = [scan for scan in scans if session.scalar(_same(scan)) is None]
+            new_oips = [oip for oip in oips if oip.key not in stored]
+            session.add_all([*new_scans, *new_oips])
+            return len(new_scans), len(new_oips)
 
-        self._write(add)
+        return self._write(add)
+
+    def add_run(self, run: Run) -> int:
+        """Store a run of another database, unless it is stored already; returns its id here."""
+
+        def add(session: Session) -> int:
+            alike = select(Run).where(Run.kind == run.kind, Run.started == run.started)
+            for stored in session.scalars(alike):
+                if stored.environment == run.environment and stored.spec == run.spec:
+                    return stored.id
+            session.add(run)
+            session.flush()
+            return run.id
+
+        return self._write(add)
 
     def start_run(self, kind: str, spec: Row | None, environment: Row) -> int:
         """Note that work begins; returns the run's id."""
@@ -270,10 +299,10 @@ class Store:
             rows = session.scalars(_screenings(layer_id, spec_sha256).options(_NO_ARRAYS))
             return {(row.first, row.last) for row in rows}
 
-    def replace_parts(self, whole: Screening) -> None:
-        """Store the screening of a whole grid in the place of its parts."""
+    def replace_parts(self, whole: Screening) -> bool:
+        """Store the screening of a whole grid in the place of its parts; False if it is there."""
 
-        def replace(session: Session) -> None:
+        def replace(session: Session) -> bool:
             stored = session.scalar(_same(whole))
             for row in session.scalars(_screenings(whole.layer_id, whole.spec_sha256)):
                 if row is not stored:
@@ -281,8 +310,9 @@ class Store:
             session.flush()
             if stored is None:
                 session.add(whole)
+            return stored is None
 
-        self._write(replace)
+        return self._write(replace)
 
     def reaction(self, layer_id: int, kind: str, spec_sha256: str) -> Reaction | None:
         """How a layer responds to images of a kind, if it is stored."""

@@ -1,0 +1,121 @@
+"""Unite databases: the same result is the same row, whichever machine found it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import undefer
+
+from ..progress import bar
+from ..specs import Spec
+from .database import Store
+from .models import Base, Layer, Network, Oip, Reaction, Run, Rung, Scan, Screening
+
+
+def merge(target: Store, source: Store) -> dict[str, tuple[int, int]]:
+    """Add to one database what only the other one holds.
+
+    Networks are the same by their weights, layers by their names, screenings, reactions and
+    scans by what was asked, OIPs by network, map, start and ascents. Where both have one, the
+    target's stays, even if the machines rounded differently. What is merged of a map is one
+    transaction; a merge that was stopped goes on with the next call.
+
+    Parameters
+    ----------
+    target
+        Gets the rows; opened with ``create=True``.
+    source
+        Is only read.
+
+    Returns
+    -------
+    dict
+        ``networks``, ``screenings``, ``reactions``, ``scans``, ``OIPs`` -> how many were added,
+        and how many were there already.
+    """
+    return _Merge(target, source).done()
+
+
+class _Merge:
+    """One database on its way into another; `runs` and `layers` lead from id to id."""
+
+    def __init__(self, target: Store, source: Store) -> None:
+        self.target, self.source = target, source
+        self.runs: dict[int, int] = {}
+        self.layers: dict[int, int] = {}
+        self.counts: dict[str, tuple[int, int]] = {}
+
+    def done(self) -> dict[str, tuple[int, int]]:
+        for network in self._rows(Network):
+            self._count("networks", 1, self._network(network))
+        screenings, reactions = list(self._rows(Screening)), list(self._rows(Reaction))
+        with self.source.session() as session:
+            chosen = select(Scan.layer_id, Scan.map).union(select(Oip.layer_id, Oip.map))
+            maps = sorted((row[0], row[1]) for row in session.execute(chosen))
+        with bar(len(screenings) + len(reactions) + len(maps), "Merge", "rows") as progress:
+            for screening in screenings:
+                self._count("screenings", 1, self._screening(screening))
+                progress.update(1)
+            for reaction in reactions:
+                self._count("reactions", 1, self.target.add(Reaction(**self._moved(reaction))))
+                progress.update(1)
+            for layer, map in maps:
+                self._map(layer, map)
+                progress.update(1)
+        return self.counts
+
+    def _network(self, row: Network) -> bool:
+        layers = [Layer(**_values(layer, "network_id")) for layer in row.layers]
+        new = Network(**_values(row, "run_id"), run_id=self._run(row.run_id), layers=layers)
+        added = self.target.add(new)
+        stored = self.target.same_network(new)
+        self.layers |= {
+            layer.id: self.target.layer(stored.id, layer.name).id for layer in row.layers
+        }
+        return added
+
+    def _screening(self, row: Screening) -> bool:
+        new = Screening(**self._moved(row))
+        if (new.first, new.last) == (0, getattr(Spec.from_dict(new.spec), "n_patterns", None)):
+            return self.target.replace_parts(new)
+        return self.target.add(new)
+
+    def _map(self, layer: int, map: int) -> None:
+        found = list(self._rows(Scan, Scan.layer_id == layer, Scan.map == map))
+        oips = list(self._rows(Oip, Oip.layer_id == layer, Oip.map == map))
+        scans = []
+        for scan in found:
+            rungs = [Rung(**_values(rung, "scan_id")) for rung in scan.rungs]
+            scans.append(Scan(**self._moved(scan), rungs=rungs))
+        n_scans, n_oips = self.target.add_scans(scans, [Oip(**self._moved(oip)) for oip in oips])
+        self._count("scans", len(scans), n_scans)
+        self._count("OIPs", len(oips), n_oips)
+
+    def _rows(self, kind: type[Any], *where: Any) -> Iterator[Any]:
+        deferred = [undefer(p.class_attribute) for p in kind.__mapper__.column_attrs if p.deferred]
+        with self.source.session() as session:
+            yield from session.scalars(
+                select(kind).where(*where).order_by(kind.id).options(*deferred)
+            )
+
+    def _moved(self, row: Any) -> dict[str, Any]:
+        """A row's values, its run and its layer being those of the target."""
+        moved = {"run_id": self._run(row.run_id), "layer_id": self.layers[row.layer_id]}
+        return _values(row) | moved
+
+    def _run(self, id: int) -> int:
+        if id not in self.runs:
+            with self.source.session() as session:
+                self.runs[id] = self.target.add_run(Run(**_values(session.get_one(Run, id))))
+        return self.runs[id]
+
+    def _count(self, name: str, n: int, added: int) -> None:
+        new, old = self.counts.get(name, (0, 0))
+        self.counts[name] = new + added, old + n - added
+
+
+def _values(row: Base, *but: str) -> dict[str, Any]:
+    names = row.__mapper__.column_attrs.keys()
+    return {name: getattr(row, name) for name in names if name not in ("id", *but)}
