@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
+import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from .specs import STRATEGIES, ScanSpec, stages_of, start_of
 
 if TYPE_CHECKING:
     from .replay import Replay
-    from .store import Oip
+    from .store import Oip, OipFilter
     from .study import Study
 
 QUICK_MAPS = "0-7,120"
@@ -226,51 +225,111 @@ def derive(
     click.echo(f"{len(best)} of {len(chosen)} maps have an OIP; above, the best of each")
 
 
-@_example("oip query --maps 0-31,120 --origin revival --sort loss --limit 5")
-@main.command()
-@click.option("--map", "one", type=int, multiple=True, metavar="N", help="May be repeated.")
-@click.option("--maps", metavar="LIST", help="Such as 0-7,120.")
-@click.option("--layer", metavar="NAME", help="OIPs of this layer only.")
-@click.option("--network", type=int, metavar="ID", help="OIPs of this network only.")
-@click.option("--best", is_flag=True, help="Only the largest loss of each map.")
-@click.option("--origin", type=click.Choice(["fluctuation", "pattern", "revival", "digit"]))
-@click.option("--stop-reason", type=click.Choice(["n_epochs", "converged"]), help="How it ended.")
-@click.option("--least", type=float, metavar="LOSS", help="Smallest loss.")
-@click.option("--largest", type=float, metavar="LOSS", help="Largest loss.")
-@click.option("--start", type=int, metavar="N", help="Number of the pattern or trial it grew from.")
-@click.option("--spec", metavar="SHA256", help="Of its ascents, or the first digits of that.")
-@click.option(
-    "--sort",
-    type=click.Choice(["loss", "steps", "created", "id"]),
-    help="Largest loss, fewest steps, newest, smallest id first [default: by map].",
-)
-@click.option("--limit", type=click.IntRange(0), metavar="N", help="At most so many.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-)
-@_db
-def query(
-    one: tuple[int, ...], maps: str | None, best: bool, form: str, db: str | None, **filters: Any
-) -> None:
-    """List stored OIPs, by map, the largest loss first."""
-    from .store import OipFilter, Store
+def _filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options by which OIPs are chosen; `_filter` makes an `OipFilter` of them."""
+    options = [
+        click.option("--map", "one", type=int, multiple=True, metavar="N", help="May be repeated."),
+        click.option("--maps", metavar="LIST", help="Such as 0-7,120."),
+        click.option("--layer", metavar="NAME", help="OIPs of this layer only."),
+        click.option("--network", type=int, metavar="ID", help="OIPs of this network only."),
+        click.option("--best", is_flag=True, help="Only the largest loss of each map."),
+        click.option("--origin", type=click.Choice(["fluctuation", "pattern", "revival", "digit"])),
+        click.option(
+            "--stop-reason", type=click.Choice(["n_epochs", "converged"]), help="How it ended."
+        ),
+        click.option("--least", type=float, metavar="LOSS", help="Smallest loss."),
+        click.option("--largest", type=float, metavar="LOSS", help="Largest loss."),
+        click.option(
+            "--start", type=int, metavar="N", help="Number of the pattern or trial it grew from."
+        ),
+        click.option(
+            "--spec", metavar="SHA256", help="Of its ascents, or the first digits of that."
+        ),
+        click.option(
+            "--sort",
+            type=click.Choice(["loss", "steps", "created", "id"]),
+            help="Largest loss, fewest steps, newest, smallest id first [default: by map].",
+        ),
+        click.option("--limit", type=click.IntRange(0), metavar="N", help="At most so many."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _filter(one: tuple[int, ...], maps: str | None, **filters: Any) -> OipFilter:
+    from .store import OipFilter
     from .study import parse_ranges
 
     chosen = [*one, *(parse_ranges(maps) if maps is not None else ())]
-    rows = Store(db).oip_rows(OipFilter(chosen or None, best=best, **filters))
+    return OipFilter(chosen or None, **filters)
+
+
+@_example("oip query --maps 0-31,120 --origin revival --sort loss --limit 5")
+@main.command()
+@_filters
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--out", metavar="FILE", help="Write there instead of showing it.")
+@_db
+def query(form: str, out: str | None, db: str | None, **filters: Any) -> None:
+    """List stored OIPs, by map, the largest loss first."""
+    from .export import write_csv, write_parquet
+    from .store import Store
+
+    if form == "parquet" and out is None:
+        raise InputError("Parquet isn't for reading: name a file with --out")
+    rows = Store(db).oip_rows(_filter(**filters))
+    text = io.StringIO()
     if form == "json":
-        click.echo(json.dumps(rows, indent=2))
+        text.write(json.dumps(rows, indent=2) + "\n")
     elif form == "csv":
-        flat = [{k: _flat(v) for k, v in row.items()} for row in rows]
-        writer = csv.DictWriter(sys.stdout, _FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(flat)
+        write_csv(rows, text)
+    elif form == "table":
+        text.write((_table([_columns(row) for row in rows]) if rows else "no OIPs") + "\n")
+    if out is None:
+        click.echo(text.getvalue(), nl=False)
+        return
+    if form == "parquet":
+        _written(out, lambda file: write_parquet(rows, file))
     else:
-        click.echo(_table([_columns(row) for row in rows]) if rows else "no OIPs")
+        _written(out, lambda file: file.write(text.getvalue().encode()))
+    click.echo(f"{len(rows)} OIPs in {out}")
+
+
+@_example("oip export best --best --layer Conv2D_3")
+@main.command()
+@click.argument("folder")
+@_filters
+@_db
+def export(folder: str, db: str | None, **filters: Any) -> None:
+    """Write OIPs into a new folder that needs nothing of ours: images.npy, PNGs, CSV, JSON."""
+    from .export import export as do
+    from .store import Store
+
+    n = do(Store(db), _filter(**filters), Path(folder))
+    click.echo(f"{n} OIPs in {folder}")
+
+
+@_example("oip serve --db oip.db --port 8001")
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True)
+@_db
+def serve(host: str, port: int, db: str | None) -> None:
+    """Browse and query the database in Datasette, its images as pictures.
+
+    Needs the extra 'serve'. Stop it with Ctrl-C.
+    """
+    from .serve import serve as do
+    from .store import Store
+
+    do(Store(db), host, port)
 
 
 @_example("oip show 17 --png oip-17.png")
@@ -283,24 +342,39 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
     """Show an OIP: where it comes from, what it looks like."""
     from .store import Store
 
-    oip = Store(db).oip(id)
+    store = Store(db)
+    oip = store.oip(id)
+    run, network = store.run(oip.run_id), oip.layer.network_id
     sizes = ", then ".join(f"{stage.epsilon:g}" for stage in stages_of(oip.spec))
+    on = run.environment
     facts = {
         "OIP": oip.id,
-        "of": f"map {oip.map} of {oip.layer.name}, network {oip.layer.network_id}",
+        "of": f"map {oip.map} of {oip.layer.name}, network {network}",
         "loss": f"{oip.loss:.6g}",
         "steps": f"{oip.steps} of size {sizes}, ended by {oip.stop_reason}",
         "origin": oip.origin,
         "start": start_of(oip.start),
         "image": " x ".join(map(str, oip.image.shape)) + f", {oip.image.dtype}",
-        "created": oip.created.isoformat(timespec="seconds"),
+        "created": f"{oip.created.isoformat(timespec='seconds')} by run {run.id}",
+        "made on": f"{on.get('device')}, {on.get('threads')} threads, "
+        f"TensorFlow {on.get('tensorflow')}, Python {on.get('python')}",
+        "by": f"oiplib {on.get('oiplib')}"
+        + (f", commit {on['git_commit'][:12]}" if on.get("git_commit") else ""),
+        "weights": store.network(network).weights_sha256[:16],
+        "replay": f"oip replay {oip.id}",
     }
     if npy is not None:
         import numpy as np
 
         _written(npy, lambda path: np.save(path, oip.image, allow_pickle=False))
     if png is not None:
-        _draw(oip, png, f"OIP {oip.id}, {facts['of']}; from {facts['start']}")
+        told = ("steps", "created", "made on", "by", "weights")
+        _draw(
+            oip,
+            png,
+            f"OIP {oip.id}, {facts['of']}; from {facts['start']}",
+            "\n".join(f"{name}: {facts[name]}" for name in told),
+        )
     click.echo("\n".join(f"{name:8} {value}" for name, value in facts.items()))
 
 
@@ -499,21 +573,6 @@ def reproduce(
     click.echo("\n" + _table([{"what": k, "result": str(v)} for k, v in facts.items()]))
 
 
-_FIELDS = (
-    "id",
-    "network",
-    "layer",
-    "map",
-    "loss",
-    "steps",
-    "stop_reason",
-    "origin",
-    "start",
-    "spec",
-    "spec_sha256",
-    "created",
-)
-
 # What a table has no room for.
 _LONG = ("stop_reason", "spec", "spec_sha256", "created")
 
@@ -532,7 +591,7 @@ def _study(
 
 def _columns(row: dict[str, Any]) -> dict[str, Any]:
     told = {**row, "start": str(start_of(row["start"])), "loss": f"{row['loss']:.4f}"}
-    return {name: told[name] for name in _FIELDS if name not in _LONG}
+    return {name: told[name] for name in told if name not in _LONG}
 
 
 def _replayed(each: Replay) -> dict[str, Any]:
@@ -547,20 +606,16 @@ def _replayed(each: Replay) -> dict[str, Any]:
     }
 
 
-def _flat(value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
-
-
 def _table(rows: list[dict[str, Any]]) -> str:
     from tabulate import tabulate
 
     return tabulate(rows, headers="keys", disable_numparse=True)
 
 
-def _draw(oip: Oip, path: str, title: str) -> None:
+def _draw(oip: Oip, path: str, title: str, caption: str) -> None:
     from . import plots
 
-    figure = plots.growth(oip.frames, oip.report_steps, oip.trace, title)
+    figure = plots.growth(oip.frames, oip.report_steps, oip.trace, title, caption)
     _written(path, lambda target: figure.savefig(target, format="png"))
 
 

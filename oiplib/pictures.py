@@ -6,7 +6,6 @@ import base64
 import io
 
 import numpy as np
-from PIL import Image
 
 
 def scaled(image: np.ndarray) -> np.ndarray:
@@ -52,6 +51,8 @@ def in_bytes(image: np.ndarray) -> np.ndarray:
 
 def png(image: np.ndarray, contrast: bool = False, zoom: int = 1) -> bytes:
     """An image as a PNG, `zoom` pixels wide and high for each of its own."""
+    from PIL import Image
+
     pixels = np.round(255 * displayable(image, contrast)).astype(np.uint8)
     picture = Image.fromarray(pixels)
     if zoom > 1:

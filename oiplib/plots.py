@@ -51,7 +51,9 @@ def portrait(image: np.ndarray) -> Figure:
     return figure
 
 
-def growth(frames: np.ndarray, steps: np.ndarray, trace: np.ndarray, title: str = "") -> Figure:
+def growth(
+    frames: np.ndarray, steps: np.ndarray, trace: np.ndarray, title: str = "", caption: str = ""
+) -> Figure:
     """An OIP growing out of its start: frames at log-spaced steps, and the loss at every step.
 
     Parameters
@@ -79,6 +81,10 @@ def growth(frames: np.ndarray, steps: np.ndarray, trace: np.ndarray, title: str 
     ax.spines[["top", "right"]].set_visible(False)
     if title:
         figure.suptitle(title, fontsize=11)
+    if caption:
+        n_lines = len(caption.splitlines())
+        figure.set_figheight(figure.get_figheight() + 0.16 * n_lines)
+        figure.supxlabel(caption, x=0.01, ha="left", fontsize=7.5, color="dimgray")
     return figure
 
 

@@ -36,7 +36,7 @@ from .specs import (
     StudySpec,
     TrialSpec,
 )
-from .store import Layer, Network, Oip, OipFilter, Reaction, Rung, Scan, Screening, Store
+from .store import Layer, Network, Oip, OipFilter, Oips, Reaction, Rung, Scan, Screening, Store
 
 if TYPE_CHECKING:
     from .precursor import MapScan
@@ -94,7 +94,7 @@ class Study:
 
         study = Study("oip.db")
         study.derive_from_fluctuations(maps=[120])
-        best = study.oips(map=120)[0]
+        best = study.oips(map=120).best()
         print(best.loss, best.image.shape)
     """
 
@@ -378,8 +378,12 @@ class Study:
         grid = self.spec.scan.grid
         return self.store.screening(self.layer.id, grid.sha256, (0, grid.n_patterns)) is not None
 
-    def oips(self, map: int | None = None, best: bool = False) -> list[Oip]:
-        """The layer's stored OIPs, or those of one map; the largest loss first."""
+    def oips(self, map: int | None = None, best: bool = False) -> Oips:
+        """The layer's stored OIPs, or those of one map; the largest loss first.
+
+        They are a list with some abilities: ``study.oips(map=120).best()`` is one OIP,
+        ``.frame()`` and ``.traces()`` are pandas tables, and a notebook shows all as pictures.
+        """
         return self.store.oips(self._filter(None if map is None else [map], best))
 
     def rows(self, maps: Maps = None, best: bool = False) -> list[dict[str, Any]]:

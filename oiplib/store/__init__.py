@@ -2,13 +2,18 @@
 
 from .database import OipFilter, Store, database_url
 from .merge import merge
-from .models import Layer, Network, Oip, Reaction, Run, Rung, Scan, Screening
+from .models import ROW_FIELDS, Layer, Network, Oip, Reaction, Run, Rung, Scan, Screening
+from .oips import Oips
+from .views import VIEWS
 
 __all__ = [
+    "ROW_FIELDS",
+    "VIEWS",
     "Layer",
     "Network",
     "Oip",
     "OipFilter",
+    "Oips",
     "Reaction",
     "Run",
     "Rung",

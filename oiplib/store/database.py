@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, load_only, sessionmaker, undefer
 from ..errors import InputError, OipError
 from . import schema
 from .models import Layer, Network, Oip, Reaction, Run, Scan, Screening
+from .oips import Oips
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -284,6 +285,11 @@ class Store:
             with self._errors(), closing(self._engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
+    def run(self, id: int) -> Run:
+        """One piece of work."""
+        with self.session() as session:
+            return session.get_one(Run, id)
+
     def screening(self, layer_id: int, spec_sha256: str, part: tuple[int, int]) -> Screening | None:
         """The screening of a layer by a part of a grid, if it is stored."""
         with self.session() as session:
@@ -378,14 +384,14 @@ class Store:
         """
         with self.session() as session:
             self._check_filter(session, wanted)
-            return [_row(oip) for oip in session.scalars(_select_oips(wanted))]
+            return [oip.row() for oip in session.scalars(_select_oips(wanted))]
 
-    def oips(self, wanted: OipFilter) -> list[Oip]:
+    def oips(self, wanted: OipFilter) -> Oips:
         """OIPs with their arrays, in the order of `oip_rows`."""
         chosen = _select_oips(wanted).options(*_oip_arrays())
         with self.session() as session:
             self._check_filter(session, wanted)
-            return list(session.scalars(chosen))
+            return Oips(session.scalars(chosen))
 
     def oip(self, id: int) -> Oip:
         """One OIP with its arrays.
@@ -580,23 +586,6 @@ def _select_oips(wanted: OipFilter) -> Select[Oip]:
 
 def _oip_arrays() -> list[Any]:
     return [undefer(column) for column in (Oip.image, Oip.report_steps, Oip.frames, Oip.trace)]
-
-
-def _row(oip: Oip) -> Row:
-    return {
-        "id": oip.id,
-        "network": oip.layer.network_id,
-        "layer": oip.layer.name,
-        "map": oip.map,
-        "loss": oip.loss,
-        "steps": oip.steps,
-        "stop_reason": oip.stop_reason,
-        "origin": oip.origin,
-        "start": oip.start,
-        "spec": oip.spec,
-        "spec_sha256": oip.spec_sha256,
-        "created": oip.created.isoformat(timespec="seconds"),
-    }
 
 
 def _listed(known: Sequence[Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from html import escape
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,25 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON, TypeDecorator
 
+from ..pictures import data_uri
+from ..specs import start_of
 from .arrays import Array
+
+#: The names of an OIP's plain values.
+ROW_FIELDS = (
+    "id",
+    "network",
+    "layer",
+    "map",
+    "loss",
+    "steps",
+    "stop_reason",
+    "origin",
+    "start",
+    "spec",
+    "spec_sha256",
+    "created",
+)
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -237,3 +256,33 @@ class Oip(Base):
         CheckConstraint("steps >= 0"),
         CheckConstraint("origin IN ('fluctuation', 'pattern', 'revival', 'digit')"),
     )
+
+    @property
+    def caption(self) -> str:
+        """Whose it is, its numbers, and where it comes from."""
+        return (
+            f"OIP {self.id} of map {self.map}, {self.layer.name}, network "
+            f"{self.layer.network_id}: loss {self.loss:.4g} after {self.steps} steps, "
+            f"by {self.origin} from {start_of(self.start)}"
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Its plain values, as `ROW_FIELDS` names them; the moment in ISO 8601."""
+        told = {
+            "network": self.layer.network_id,
+            "layer": self.layer.name,
+            "created": self.created.isoformat(timespec="seconds"),
+        }
+        return {name: told[name] if name in told else getattr(self, name) for name in ROW_FIELDS}
+
+    def __repr__(self) -> str:
+        return f"<{self.caption}>"
+
+    def _repr_html_(self) -> str:
+        """A notebook shows it as computed, with contrast enhanced, and its numbers."""
+        pictures = "".join(
+            f'<img src="{data_uri(self.image, contrast)}" alt="{told}" title="{told}" width="112" '
+            'style="image-rendering:pixelated;display:inline-block;margin:0 6px 0 0">'
+            for contrast, told in ((False, "as computed"), (True, "contrast enhanced"))
+        )
+        return f"<figure>{pictures}<figcaption>{escape(self.caption)}</figcaption></figure>"

@@ -1,0 +1,126 @@
+"""Datasette on a finished database, in a real browser; and the folder that others can load."""
+
+import csv
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oiplib import Store
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture
+def served(copy):
+    """Address of a Datasette that shows a copy of the finished database."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("oip"), "serve", "--db", copy, "--port", str(port)]
+    address = f"http://127.0.0.1:{port}/copy"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            for _ in range(150):
+                try:
+                    urllib.request.urlopen(address).close()
+                    break
+                except OSError:
+                    assert process.poll() is None, process.stdout.read()
+                    time.sleep(0.2)
+            yield address
+        finally:
+            process.terminate()
+
+
+def asked(address):
+    with urllib.request.urlopen(address) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+def test_the_page_of_a_map_shows_its_pictures(served, tiny_study):
+    from playwright.sync_api import sync_playwright
+
+    n = len(tiny_study.oips(map=3))
+    with sync_playwright() as playwright:
+        options = {"executable_path": CHROMIUM, "args": ["--no-sandbox"]}
+        with playwright.chromium.launch(**options) as browser:
+            page = browser.new_page()
+            elsewhere, errors = [], []
+            page.on("request", lambda request: elsewhere.append(request.url))
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.goto(f"{served}/maps")
+            page.click("td.col-map a:text-is('3')")
+            page.wait_for_load_state("networkidle")
+            assert page.inner_text("h1") == "All OIPs of a map"
+            widths = page.eval_on_selector_all("td img", "all => all.map(i => i.naturalWidth)")
+            page.goto(f"{served}/best_of_map?map=3")
+            frames = page.eval_on_selector_all("td img", "all => all.map(i => i.naturalWidth)")
+    assert widths == [28] * n
+    assert frames == [28] * (1 + len(tiny_study.oips(map=3).best().frames))
+    assert errors == []
+    assert {url.split("/")[2] for url in elsewhere if "://" in url} == {served.split("/")[2]}
+
+
+def test_each_named_query_and_view_answers(served, tiny_study):
+    from oiplib.serve import QUERIES
+    from oiplib.store import VIEWS
+
+    ids = [oip.id for oip in tiny_study.oips(map=3)]
+    for name in (*QUERIES, *VIEWS):
+        found = asked(f"{served}/{name}.json?map=3&_shape=array")
+        if name == "map":
+            assert [row["id"] for row in found] == ids
+        if name == "best_of_map":
+            assert [row["id"] for row in found] == ids[:1]
+        if name == "gallery":
+            assert len(found) == len(tiny_study.oips(best=True))
+
+
+def test_a_damaged_array_harms_nobody(copy, served):
+    with Store(copy, create=True).session(writes=True) as session:
+        damaged = b"\x93NUMPY\x01\x00 <script>alert(1)</script>"
+        session.connection().exec_driver_sql("UPDATE oips SET image = ?", (damaged,))
+    with urllib.request.urlopen(f"{served}/oip_list") as answer:
+        page = answer.read().decode()
+    assert "a damaged array" in page
+    assert "<script>alert" not in page
+
+
+def test_what_cannot_be_served_is_refused(oip, tmp_path):
+    assert "there is no database" in oip("serve", "--db", "none.db", check=1).stderr
+
+
+def test_an_export_can_be_loaded_without_us(oip, copy, tmp_path, tiny_study):
+    told = oip("export", "out", "--maps", "3-5", "--db", copy, check=0).stdout
+    oips = [each for map in (3, 4, 5) for each in tiny_study.oips(map=map)]
+    assert told == f"{len(oips)} OIPs in out\n"
+    folder = tmp_path / "out"
+    images = np.load(folder / "images.npy", allow_pickle=False)
+    assert images.tobytes() == np.array([each.image for each in oips]).tobytes()
+    with (folder / "oips.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [(int(row["id"]), float(row["loss"])) for row in table] == [(o.id, o.loss) for o in oips]
+    rows = json.loads((folder / "oips.json").read_text())
+    assert [row["start"] for row in rows] == [each.start for each in oips]
+    for row in rows:
+        assert (folder / row["png"]).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert len(list((folder / "png").iterdir())) == len(oips)
+
+
+def test_an_export_replaces_nothing(oip, copy, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    assert "holds something" in oip("export", "full", "--db", copy, check=2).stderr
+    assert "no such OIPs" in oip("export", "new", "--least", 1e9, "--db", copy, check=2).stderr
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "years of work"
+    assert not (tmp_path / "new").exists()
+    assert not list(tmp_path.glob("*.part"))
