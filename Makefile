@@ -34,6 +34,7 @@ lock:
 # Ratios of speed, to benchmarks/RESULTS.md; on the network of oip.db, which is trained if need be.
 bench: venv .venv-peers/.made
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/database.py
 
 .venv-peers/.made: benchmarks/peers.txt
 	@echo 'Making .venv-peers: xplique and tf-keras-vis, whose speed is compared'

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -17,6 +18,10 @@ from .errors import InputError, OipError
 from .progress import bar
 from .study import Maps, Study
 
+#: The chapter to which the pages of the maps belong.
+GALLERY = "06-gallery"
+#: Pages of the folder ``book`` that follow the chapters.
+OWN_PAGES = ("limits",)
 #: Marks a folder as a site of ours, which may be replaced, and says what it was built from.
 MARKER = ".oip-site"
 
@@ -72,16 +77,12 @@ def _sources(work: Path, pages: list[str]) -> Path:
         target = source / f"{page}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(work / "notebooks" / f"{page}.ipynb", target)
-    *chapters, gallery = notebooks.CHAPTERS
-    map_pages = [{"file": page} for page in pages if page not in notebooks.CHAPTERS]
-    contents = {
-        "format": "jb-book",
-        "root": "index",
-        "chapters": [
-            *({"file": chapter} for chapter in chapters),
-            {"file": gallery, "sections": map_pages},
-        ],
-    }
+    chapters: list[dict[str, Any]] = [{"file": chapter} for chapter in notebooks.CHAPTERS]
+    for chapter in chapters:
+        if chapter["file"] == GALLERY:
+            chapter["sections"] = [{"file": page} for page in pages if page.startswith("maps/")]
+    own = [{"file": page} for page in OWN_PAGES]
+    contents = {"format": "jb-book", "root": "index", "chapters": [*chapters, *own]}
     (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
     return source
 

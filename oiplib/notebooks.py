@@ -23,7 +23,14 @@ from .errors import InputError, OipError
 from .progress import bar
 from .study import Maps, Study
 
-CHAPTERS = ("01-network", "02-fluctuations", "03-oip", "04-precursor", "06-gallery")
+CHAPTERS = (
+    "01-network",
+    "02-fluctuations",
+    "03-oip",
+    "04-precursor",
+    "06-gallery",
+    "09-query",
+)
 MAP_NOTEBOOK = "05-map"
 NOTEBOOKS = tuple(sorted((*CHAPTERS, MAP_NOTEBOOK)))
 

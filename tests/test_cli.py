@@ -38,9 +38,8 @@ def test_help_shows_an_example(command):
 
 
 def test_all_commands_are_there():
-    assert {"train", "screen", "derive", "query", "show", "run", "book", "reproduce"} <= set(
-        COMMANDS
-    )
+    promised = {"train", "screen", "derive", "query", "show", "replay", "check", "merge", "export"}
+    assert promised | {"serve", "run", "book", "reproduce"} <= set(COMMANDS)
 
 
 def test_json_has_the_promised_fields(oip, db):
@@ -65,6 +64,25 @@ def test_formats_show_the_same_rows(oip, db):
     assert [int(line.split()[0]) for line in shown[2:]] == [row["id"] for row in rows]
     best = json.loads(oip(*asked, "--best", "--format", "json", check=0).stdout)
     assert best == rows[:1]
+
+
+def test_rows_are_written_to_files(oip, db, tmp_path):
+    import pyarrow.parquet
+
+    asked = ("query", "--db", db, "--maps", "3-6")
+    rows = json.loads(oip(*asked, "--format", "json", check=0).stdout)
+    for form in ("json", "csv", "table"):
+        told = oip(*asked, "--format", form, "--out", f"oips.{form}", check=0).stdout
+        assert told == f"{len(rows)} OIPs in oips.{form}\n"
+        shown = oip(*asked, "--format", form, check=0).stdout
+        assert (tmp_path / f"oips.{form}").read_text() == shown
+    oip(*asked, "--format", "parquet", "--out", "oips.parquet", check=0)
+    table = pyarrow.parquet.read_table(tmp_path / "oips.parquet").to_pylist()
+    for name in ("start", "spec"):
+        assert [json.loads(row.pop(name)) for row in table] == [row.pop(name) for row in rows]
+    assert table == rows
+    failed(oip(*asked, "--format", "parquet"), 2, "name a file with --out")
+    failed(oip(*asked, "--format", "csv", "--out", "no/folder.csv"), 2, "can't be written")
 
 
 def test_the_database_is_named_by_option_environment_or_folder(oip, db, tmp_path):
@@ -96,6 +114,8 @@ def test_importing_the_package_does_not_load_tensorflow():
 def test_show_tells_and_draws(oip, db, tmp_path, tiny_study):
     done = oip("show", 1, "--db", db, "--png", "a.png", "--npy", "a.npy", check=0)
     assert "map 0 of Conv2D_3, network 1" in done.stdout
+    assert "made on  CPU" in done.stdout
+    assert "replay   oip replay 1" in done.stdout
     assert (tmp_path / "a.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     image = np.load(tmp_path / "a.npy")
     assert image.tobytes() == tiny_study.store.oip(1).image.tobytes()
@@ -121,7 +141,7 @@ def test_wrong_usage_is_one_line_and_status_2(oip, db, tmp_path):
     failed(oip("query", "--db", db, "--map", 12), 2, "no map 12 in Conv2D_3: choose 0 to 11")
     failed(oip("query", "--db", db, "--layer", "Conv2D_9"), 2, "choose one of Conv2D_1")
     failed(oip("query", "--db", db, "--network", 5), 2, "choose one of 1")
-    failed(oip("query", "--db", db, "--format", "xml"), 2, "'table', 'json', 'csv'")
+    failed(oip("query", "--db", db, "--format", "xml"), 2, "'table', 'json', 'csv', 'parquet'")
     failed(oip("show", 100000, "--db", db), 2, "choose 1 to")
     failed(oip("show", 1, "--db", db, "--png", "no/folder.png"), 2, "can't be written")
     failed(oip("run", "09-birds", "--db", db), 2, "choose one of 01-network")

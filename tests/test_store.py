@@ -206,3 +206,60 @@ def test_reading_does_not_change_the_file(copy):
     store.oips(OipFilter())
     store.close()
     assert copy.read_bytes() == before
+
+
+def test_a_map_is_found_by_an_index(copy):
+    from sqlalchemy import event
+
+    store, asked = Store(copy), []
+    event.listen(
+        store._engine, "before_cursor_execute", lambda c, cursor, sql, values, *_: asked.append(sql)
+    )
+    store.oip_rows(OipFilter(maps=[3]))
+    sql = next(each for each in asked if "oips.loss" in each)
+    plan = change(copy, f"EXPLAIN QUERY PLAN {sql}", *[3] * sql.count("?"))
+    assert any("USING INDEX oips_by_map" in row[3] for row in plan), plan
+
+
+def test_oips_are_a_list_that_knows_its_best_and_its_tables(tiny_study):
+    oips = tiny_study.oips(map=3)
+    assert oips.best() is oips[0]
+    table = oips.frame()
+    rows = tiny_study.rows([3])
+    assert table["id"].tolist() == [row["id"] for row in rows]
+    assert table["loss"].tolist() == [row["loss"] for row in rows]
+    assert table["pattern"].dropna().tolist() == [
+        row["start"]["index"] for row in rows if "index" in row["start"]
+    ]
+    assert (table["pattern"].isna() ^ table["trial"].isna()).all()
+    traces = oips.traces()
+    for oip in oips:
+        own = traces[traces["id"] == oip.id]
+        assert own["step"].tolist() == list(range(oip.steps + 1))
+        assert own["loss"].tolist() == oip.trace.tolist()
+    assert len(tiny_study.oips().frame()) == len(tiny_study.rows())
+    nothing = tiny_study.store.oips(OipFilter(least=1e9))
+    assert list(nothing.frame().columns) == list(table.columns)
+    assert len(nothing.traces()) == 0
+    with pytest.raises(OipError, match="find some with"):
+        nothing.best()
+
+
+def test_an_oip_shows_itself(tiny_study):
+    import base64
+    import re
+
+    from PIL import Image
+
+    from oiplib.pictures import displayable
+
+    oip = tiny_study.oips().best()
+    page = oip._repr_html_()
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+        for data in re.findall(r"base64,([^\"]+)", page)
+    ]
+    for picture, contrast in zip(pictures, (False, True), strict=True):
+        np.testing.assert_allclose(picture / 255, displayable(oip.image, contrast), atol=3e-3)
+    assert f"OIP {oip.id} of map {oip.map}" in page
+    assert tiny_study.oips()._repr_html_().count("<img") == min(64, len(tiny_study.oips()))

@@ -563,7 +563,10 @@ def _select_oips(wanted: OipFilter) -> Select[Oip]:
         rank = func.row_number().over(
             partition_by=(Oip.layer_id, Oip.map), order_by=(Oip.loss.desc(), Oip.id)
         )
-        ranked = select(Oip.id, rank.label("rank")).subquery()
+        ranking = select(Oip.id, rank.label("rank"))
+        if wanted.maps is not None:
+            ranking = ranking.where(Oip.map.in_(wanted.maps))
+        ranked = ranking.subquery()
         chosen = chosen.join(ranked, ranked.c.id == Oip.id).where(ranked.c.rank == 1)
     index, trial = (Oip.start[name].as_integer() for name in ("index", "trial"))
     conditions: dict[str, Callable[[Any], Any]] = {

@@ -1,0 +1,183 @@
+"""How far results can be made again elsewhere: ``python benchmarks/limits.py [PYTHON...]``.
+
+A sample of the stored OIPs is replayed in processes that differ from the one that made them in
+one thing: threads, batch size, the processor's instructions, libraries. Each further Python that
+is named (of an environment with other versions, in which oiplib is installed) is one more. The
+page ``book/limits.md`` is written from what comes out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SAMPLE = 200
+
+#: Prints a replayed sample as JSON; the batch size may be another one.
+REPLAY = """
+import dataclasses, functools, json, sys
+from oiplib import Store, ascent
+from oiplib.replay import replay
+from oiplib.study import environment
+if int(sys.argv[2]):
+    ascent.ascend = functools.partial(ascent.ascend, batch_size=int(sys.argv[2]))
+store = Store(sys.argv[1])
+found = list(replay(store, store.oip_ids(int(sys.argv[3]))))
+print(json.dumps([environment(), [dataclasses.asdict(each) for each in found]]))
+"""
+
+#: Trains for an epoch, and prints the hash of the weights.
+TRAIN = """
+import sys
+from oiplib import CnnSpec, Study, StudySpec
+print(Study(sys.argv[1], StudySpec(cnn=CnnSpec(epochs=1))).network.weights_sha256)
+"""
+
+ONE_THREAD = ["taskset", "-c", "0"]
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}
+PLAIN = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+
+
+def replayed(
+    db: Path, python: str, before: list[str], env: dict[str, str], batch: int = 0, n: int = SAMPLE
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Environment and replays of a child process."""
+    command = [*before, python, "-c", REPLAY, str(db), str(batch), str(n)]
+    done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    environment, found = json.loads(done.stdout.splitlines()[-1])
+    return environment, found
+
+
+def row(name: str, found: list[dict[str, Any]]) -> str:
+    """A line of the table."""
+    losses = [abs(each["loss_now"] - each["loss"]) / each["loss"] for each in found]
+    pixels = statistics.median(each["pixel_difference"] for each in found)
+    least = min(each["correlation"] for each in found)
+    same = sum(each["same_bytes"] for each in found)
+    if same == len(found):
+        return f"| {name} | {same} of {len(found)} | 0 | 0 | 1 |"
+    return (
+        f"| {name} | {same} of {len(found)} | {statistics.median(losses):.1e}, {max(losses):.1e} "
+        f"| {pixels:.1e} | {least:.5f} |"
+    )
+
+
+def trained(folder: str, name: str, before: list[str], env: dict[str, str]) -> str:
+    """The hash of the weights after an epoch."""
+    path = Path(folder) / f"{name}.db"
+    command = [*before, sys.executable, "-c", TRAIN, str(path)]
+    done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout.split()[-1]
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    source = Path(os.environ.get("OIP_DB", "oip.db"))
+    with tempfile.TemporaryDirectory() as folder:
+        db = Path(shutil.copy(source, folder))
+        here, same = replayed(db, sys.executable, [], {})
+        rows = [row("nothing: the machine and the versions that made them", same)]
+        for name, before, env, batch in (
+            ("one thread instead of two", ONE_THREAD, {}, 0),
+            ("batches of 32 instead of 128", [], {}, 32),
+            ("batches of 200", [], {}, 200),
+            ("a processor without AVX-512 (its instructions switched off)", [], AVX2, 0),
+            ("TensorFlow without oneDNN", [], PLAIN, 0),
+        ):
+            rows.append(row(name, replayed(db, sys.executable, before, env, batch)[1]))
+        for python in sys.argv[1:]:
+            there, found = replayed(db, python, [], {})
+            differing = [
+                f"{name} {there[name]} instead of {here[name]}"
+                for name in ("python", "tensorflow", "keras", "numpy")
+                if there[name] != here[name]
+            ]
+            rows.append(row(", ".join(differing) or "another environment", found))
+        weights = {
+            "the same again": trained(folder, "again", [], {}),
+            "one thread instead of two": trained(folder, "one", ONE_THREAD, {}),
+            "a processor without AVX-512": trained(folder, "avx2", [], AVX2),
+            "TensorFlow without oneDNN": trained(folder, "plain", [], PLAIN),
+        }
+        first = trained(folder, "first", [], {})
+    model = next(
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    )
+    told = PAGE.format(
+        n=len(same),
+        machine=f"{model}, {os.cpu_count()} cores, {platform.system()}, "
+        f"Python {here['python']}, TensorFlow {here['tensorflow']}, NumPy {here['numpy']}",
+        rows="\n".join(rows),
+        training="\n".join(
+            f"| {name} | {'equal bytes' if found == first else 'other weights'} |"
+            for name, found in weights.items()
+        ),
+    )
+    (HERE.parent / "book" / "limits.md").write_text(told)
+
+
+PAGE = """\
+<!-- Written by benchmarks/limits.py: change it there. -->
+# What can be made again, and how far
+
+Every OIP of the database can be made again from the numbers in its row: start, network, map and
+ascents. On the machine that made it, with the same versions, the bytes are the same. Elsewhere a
+sum may be taken in another order and be rounded differently in its last bit, and some hundred
+steps of an ascent can carry that further. How far, we measured: {n} OIPs of the reference
+database, drawn by a fixed seed, were made again in processes that differ in one thing from the
+one that made them.
+
+| what differs | equal bytes | loss, median and largest | pixel, median | least correlation |
+|---|---|---|---|---|
+{rows}
+
+Loss: the relative difference, in the median and at worst. Pixel: the largest difference in an
+image, in units of its standard deviation, in the median of the images. Correlation: of the two
+images, at worst. Measured by `benchmarks/limits.py` on:
+{machine}.
+
+## What that means
+
+An OIP doesn't depend on which others are computed beside it, on their order, or on the number of
+maps that are asked for: batches are always filled up to one size, because a forward pass of
+another size may round differently. `oip replay` asks for equal bytes; `oip replay --tolerance
+0.01` accepts a loss within one percent and an image whose correlation with the stored one is at
+least 0.99. It also says in which versions this machine differs from the one that made an OIP.
+
+## Training
+
+A training is a longer chain than an ascent. The same network, trained for one epoch from the same
+seed, compared with a first one:
+
+| what differs | weights |
+|---|---|
+{training}
+
+So the network itself belongs to the result: its weights are in the database, and whatever is
+replayed, is replayed with them. On another machine the same seed gives a network of the same
+kind, not the same network. Networks that share a spec and differ in their weights have a row each
+when databases are merged.
+
+## What we could not measure
+
+A graphics card, other makes of processors, Windows and macOS.
+"""
+
+
+if __name__ == "__main__":
+    main()
