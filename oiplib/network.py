@@ -204,6 +204,8 @@ def unpack(architecture: str, weights: bytes) -> Any:
     """
     try:
         model = keras.models.model_from_json(architecture)
+        if not isinstance(model, keras.Model):
+            raise TypeError("its architecture is none")
         with np.load(io.BytesIO(weights), allow_pickle=False) as archive:
             model.set_weights([archive[key] for key in _keys(model)])
     except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:

@@ -7,9 +7,11 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from oiplib import Store
 from oiplib.check import problems
+from oiplib.cli import main
 
 
 def blob(values, allow_pickle=False):
@@ -95,6 +97,13 @@ def test_each_damage_is_told_with_its_row(damaged, tmp_path, monkeypatch, sql, v
     path = damaged(sql, *(value() if callable(value) else value for value in values))
     found = list(problems(Store(path)))
     assert any(told in problem for problem in found), found
+    # What meets the damage on its way says so in a line; what doesn't, may answer.
+    for command in ("query", "show 2", "replay 2", "export out", "derive --maps 0"):
+        done = CliRunner().invoke(main, [*command.split(), "--db", str(path)])
+        assert done.exception is None or isinstance(done.exception, SystemExit), command
+        if done.exit_code:
+            message = done.stderr.splitlines()
+            assert message[-1].startswith("Error: "), done.stderr
     assert not (tmp_path / "bomb-went-off").exists()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from sqlalchemy import URL, Connection, Select, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session, load_only, sessionmaker, undefer
+from sqlalchemy.orm.attributes import instance_state
 
 from ..errors import InputError, OipError
 from . import schema
@@ -151,7 +152,7 @@ class Store:
     def networks(self) -> list[Network]:
         """All networks, oldest first."""
         with self.session() as session:
-            return list(session.scalars(select(Network).order_by(Network.id)))
+            return _all(session, select(Network).order_by(Network.id))
 
     def network(self, id: int) -> Network:
         """One network with its layers, architecture and weights.
@@ -173,7 +174,7 @@ class Store:
         """The network that was trained by a spec, the oldest if machines made several."""
         chosen = select(Network).where(Network.spec_sha256 == spec_sha256).order_by(Network.id)
         with self.session() as session:
-            return session.scalar(chosen.limit(1))
+            return _one(session, chosen.limit(1))
 
     def same_network(self, row: Network) -> Network:
         """The stored network that is the same as another database's."""
@@ -288,15 +289,16 @@ class Store:
     def run(self, id: int) -> Run:
         """One piece of work."""
         with self.session() as session:
-            return session.get_one(Run, id)
+            return _all(session, select(Run).where(Run.id == id))[0]
 
     def screening(self, layer_id: int, spec_sha256: str, part: tuple[int, int]) -> Screening | None:
         """The screening of a layer by a part of a grid, if it is stored."""
         with self.session() as session:
-            return session.scalar(
+            return _one(
+                session,
                 _screenings(layer_id, spec_sha256).where(
                     Screening.first == part[0], Screening.last == part[1]
-                )
+                ),
             )
 
     def screened_parts(self, layer_id: int, spec_sha256: str) -> set[tuple[int, int]]:
@@ -323,12 +325,13 @@ class Store:
     def reaction(self, layer_id: int, kind: str, spec_sha256: str) -> Reaction | None:
         """How a layer responds to images of a kind, if it is stored."""
         with self.session() as session:
-            return session.scalar(
+            return _one(
+                session,
                 select(Reaction).where(
                     Reaction.layer_id == layer_id,
                     Reaction.kind == kind,
                     Reaction.spec_sha256 == spec_sha256,
-                )
+                ),
             )
 
     def scanned_maps(self, layer_id: int, spec_sha256: str) -> set[int]:
@@ -344,7 +347,7 @@ class Store:
         if map is not None:
             chosen = chosen.where(Scan.map == map)
         with self.session() as session:
-            return list(session.scalars(chosen))
+            return _all(session, chosen)
 
     def main_scan(self, network_id: int, origin: str) -> tuple[str, Row] | None:
         """Layer and spec by which most of a network's maps were searched, from an origin."""
@@ -357,7 +360,7 @@ class Store:
             .limit(1)
         )
         with self.session() as session:
-            found = session.get(Scan, session.scalar(largest) or 0)
+            found = _one(session, select(Scan).where(Scan.id == largest.scalar_subquery()))
             if found is None:
                 return None
             return session.get_one(Layer, found.layer_id).name, found.spec
@@ -384,14 +387,14 @@ class Store:
         """
         with self.session() as session:
             self._check_filter(session, wanted)
-            return [oip.row() for oip in session.scalars(_select_oips(wanted))]
+            return [oip.row() for oip in _all(session, _select_oips(wanted))]
 
     def oips(self, wanted: OipFilter) -> Oips:
         """OIPs with their arrays, in the order of `oip_rows`."""
         chosen = _select_oips(wanted).options(*_oip_arrays())
         with self.session() as session:
             self._check_filter(session, wanted)
-            return Oips(session.scalars(chosen))
+            return Oips(_all(session, chosen))
 
     def oip(self, id: int) -> Oip:
         """One OIP with its arrays.
@@ -402,7 +405,7 @@ class Store:
             If there is no such OIP.
         """
         with self.session() as session:
-            found = session.get(Oip, id, options=_oip_arrays())
+            found = _one(session, select(Oip).where(Oip.id == id).options(*_oip_arrays()))
             if found is None:
                 low, high = session.execute(select(func.min(Oip.id), func.max(Oip.id))).one()
                 known = "the database has none" if low is None else f"choose {low} to {high}"
@@ -585,6 +588,39 @@ def _select_oips(wanted: OipFilter) -> Select[Oip]:
     return chosen.limit(wanted.limit).order_by(
         Layer.network_id, Layer.position, Oip.map, Oip.loss.desc(), Oip.id
     )
+
+
+def _all(session: Session, chosen: Select[T]) -> list[T]:
+    """The rows of a query; one that can't be read, or says what can't be, is named."""
+    try:
+        return [_sensible(row) for row in session.scalars(chosen)]
+    except (OipError, ValueError, TypeError, KeyError):
+        kind: Any = chosen.column_descriptions[0]["entity"]
+        session.expunge_all()
+        for id in session.scalars(chosen.with_only_columns(kind.id)).all():
+            try:
+                for row in session.scalars(chosen.where(kind.id == id)):
+                    _sensible(row)
+            except (OipError, ValueError, TypeError, KeyError) as error:
+                told = f"{kind.__tablename__} row {id}: {error}; 'oip check' tells all"
+                raise OipError(told) from None
+        raise
+
+
+def _one(session: Session, chosen: Select[T]) -> T | None:
+    return next(iter(_all(session, chosen)), None)
+
+
+def _sensible(row: T) -> T:
+    """A row, unless its numbers are none, or its image isn't one of its network's."""
+    if isinstance(row, Oip):
+        if row.layer is None:
+            raise OipError("its layer doesn't exist")
+        if not isinstance(row.loss, float) or not isinstance(row.start, dict):
+            raise OipError("its loss is no number, or its start isn't described")
+        if "image" not in instance_state(row).unloaded:
+            _check_image(row.image, row.layer)
+    return row
 
 
 def _oip_arrays() -> list[Any]:
