@@ -119,16 +119,17 @@ def _upgrade(engine: Engine, name: str, number: str) -> None:
             f"{name} has the older schema {number} and can't be upgraded here: copy it to a "
             "folder that you may write"
         )
-    backup = _backup(file, number)
+    backup = None
     try:
         with _alone(file) as connection:
-            now = _number(connection, name)
+            now = str(_number(connection, name))
             if now == NUMBER:  # another process was faster
-                backup.unlink()
                 return
-            _run_revisions(connection, str(now))
+            backup = _backup(file, now)
+            _run_revisions(connection, now)
     except (ValueError, KeyError, TypeError, SQLAlchemyError) as error:
-        backup.unlink()
+        if backup is not None:
+            backup.unlink()
         raise OipError(
             f"{name} has the older schema {number} and can't be upgraded, it is as it was: "
             f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -173,7 +174,10 @@ def _run_revisions(connection: Connection, number: str) -> None:
 
 
 def _backup(file: Path, number: str) -> Path:
-    """Copy a database, with what is in its log, beside it; returns the copy's path."""
+    """Copy a database, with what is in its log, beside it; returns the copy's path.
+
+    Its lock is held, so that nobody writes, nor makes another copy.
+    """
     target, n = file.with_name(f"{file.name}.schema-{number}"), 1
     while target.exists():
         target, n = file.with_name(f"{file.name}.schema-{number}.{n}"), n + 1
