@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, undefer
 from .errors import OipError
 from .progress import bar
 from .specs import GridSpec, Spec, stages_of, start_of
-from .store import Layer, Network, Oip, Reaction, Scan, Screening, Store
+from .store import Layer, Network, Oip, Reaction, Scan, Screening, Store, check_name
 
 
 def problems(store: Store) -> Iterator[str]:
@@ -64,6 +64,8 @@ def _of_row(
 def _network(row: Network) -> Iterator[str]:
     from . import network, responses
 
+    for name in (row.name, *(layer.name for layer in row.layers)):
+        check_name(name)
     model = network.unpack(row.architecture, row.weights)
     if network.weights_sha256(model) != row.weights_sha256:
         yield "its weights aren't those that its SHA-256 names"

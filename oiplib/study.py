@@ -356,7 +356,8 @@ class Study:
         from . import network
 
         model = network.load(os.fspath(path))
-        row = self._network_row(model, Path(path).stem, run_id=0)
+        name = re.sub(r"[^\w .+()-]", "_", Path(path).stem)[:200]
+        row = self._network_row(model, name, run_id=0)
         stored = self.store.network_with(row.weights_sha256, row.architecture)
         if stored is not None:
             return stored.id

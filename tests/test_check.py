@@ -89,6 +89,8 @@ NOT_FINITE = np.full((28, 28, 1), np.nan, np.float32)
         ("UPDATE networks SET weights_sha256 = 'ab' WHERE id = 1", [], "its weights aren't"),
         ("UPDATE networks SET architecture = '{}' WHERE id = 1", [], "networks row 1: "),
         ("UPDATE networks SET architecture = ? WHERE id = 1", [lambda_model], "networks row 1: "),
+        ("UPDATE networks SET name = '<script>' WHERE id = 1", [], "networks row 1: '<script>' is"),
+        ("UPDATE layers SET name = 'a&b' WHERE id = 5", [], "networks row 1: 'a&b' is no name"),
         ("UPDATE networks SET image_height = 27 WHERE id = 1", [], "images of another size"),
     ],
 )

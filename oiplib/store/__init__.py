@@ -1,6 +1,6 @@
 """The database: every network, run, screening, scan and OIP. Knows nothing of TensorFlow."""
 
-from .database import OipFilter, Store, database_url
+from .database import OipFilter, Store, check_name, database_url
 from .merge import merge
 from .models import ROW_FIELDS, Layer, Network, Oip, Reaction, Run, Rung, Scan, Screening
 from .oips import Oips
@@ -20,6 +20,7 @@ __all__ = [
     "Scan",
     "Screening",
     "Store",
+    "check_name",
     "database_url",
     "merge",
 ]

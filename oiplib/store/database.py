@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -164,7 +165,7 @@ class Store:
         """
         loaded = [undefer(Network.architecture), undefer(Network.weights)]
         with self.session() as session:
-            found = session.get(Network, id, options=loaded)
+            found = _one(session, select(Network).where(Network.id == id).options(*loaded))
             if found is None:
                 known = session.scalars(select(Network.id).order_by(Network.id)).all()
                 raise InputError(f"there is no network {id}: choose one of {_listed(known)}")
@@ -620,7 +621,23 @@ def _sensible(row: T) -> T:
             raise OipError("its loss is no number, or its start isn't described")
         if "image" not in instance_state(row).unloaded:
             _check_image(row.image, row.layer)
+    if isinstance(row, Network):
+        for name in (row.name, *(layer.name for layer in row.layers)):
+            check_name(name)
     return row
+
+
+def check_name(name: str) -> str:
+    """A network's or a layer's name, which ends up in pages.
+
+    Raises
+    ------
+    OipError
+        If it isn't plain: letters, digits, spaces and ``._:/+()-``, 200 at most.
+    """
+    if not re.fullmatch(r"[\w ./:+()-]{1,200}", name):
+        raise OipError(f"{name[:40]!r} is no name for a network or a layer")
+    return name
 
 
 def _oip_arrays() -> list[Any]:
