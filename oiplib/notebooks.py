@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def run(
     names: Sequence[str] = NOTEBOOKS,
     maps: Maps = None,
     workers: int | None = None,
+    stock: bool = False,
 ) -> int:
     """Execute templates on a study's database.
 
@@ -82,6 +83,9 @@ def run(
         Maps for `MAP_NOTEBOOK`; all of the layer by default.
     workers
         Notebooks executed at the same time; one per core by default.
+    stock
+        Start each kernel anew, as Jupyter does, instead of as a copy of a process that has
+        the heavy packages loaded (`oiplib.kernels`). Slower, with the same outputs.
 
     Returns
     -------
@@ -100,8 +104,9 @@ def run(
             raise InputError(f"unknown notebook {name!r}: choose one of {', '.join(NOTEBOOKS)}")
     todo = [job for job in _jobs(study, out, names, maps) if not _is_done(job)]
     failed = []
+    forked = not stock and "forkserver" in get_all_start_methods()
     with bar(len(todo), "Notebooks", "notebooks") as progress:
-        for error in _executed(todo, out, workers or os.cpu_count() or 1):
+        for error in _executed(todo, out, workers or os.cpu_count() or 1, forked):
             failed.extend([error] if error else [])
             progress.update(1)
     if failed:
@@ -144,7 +149,9 @@ def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job
     return jobs
 
 
-def _executed(todo: list[Job], out: Path, workers: int) -> Iterator[str | None]:
+def _executed(
+    todo: list[Job], out: Path, workers: int, forked: bool
+) -> Iterator[str | None]:
     """Execute the jobs in parallel; yields what went wrong with each, or None."""
     if not todo:
         return
@@ -154,7 +161,7 @@ def _executed(todo: list[Job], out: Path, workers: int) -> Iterator[str | None]:
         workers, get_context("spawn"), initializer=_log_to, initargs=(out / "kernels.log",)
     )
     try:
-        for future in as_completed([pool.submit(_execute, job) for job in todo]):
+        for future in as_completed([pool.submit(_execute, job, forked) for job in todo]):
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -177,12 +184,14 @@ def _is_done(job: Job) -> bool:
     return bool(done.metadata.get("oiplib", {}).get("key") == job.key)
 
 
-def _execute(job: Job) -> str | None:
-    """Execute one notebook in this process' kernel; returns what went wrong, in one line."""
+def _execute(job: Job, forked: bool) -> str | None:
+    """Execute one notebook in a kernel of its own; returns what went wrong, in one line."""
     # The debugger of the kernel would warn about frozen modules in every notebook.
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     os.environ["OIP_DB"] = job.db
     import papermill
+
+    from . import kernels
 
     job.target.parent.mkdir(parents=True, exist_ok=True)
     prepared = job.target.with_suffix(".prepared.ipynb")
@@ -196,6 +205,7 @@ def _execute(job: Job) -> str | None:
             kernel_name="python3",
             progress_bar=False,
             log_output=False,
+            **({"kernel_manager_class": kernels.ForkedKernelManager} if forked else {}),
         )
         nbformat.write(_cleaned(job, executed), executed)
         executed.rename(job.target)

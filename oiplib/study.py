@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -651,7 +651,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **{name: version(name) for name in _PACKAGES},
+        **{name: _version(name) for name in _PACKAGES},
         "device": network.device(),
         "threads": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -659,6 +659,16 @@ def environment() -> dict[str, Any]:
         "batch_size": BATCH_SIZE,
         "git_commit": _git_commit(),
     }
+
+
+def _version(package: str) -> str | None:
+    """Of a package, or of its build without a graphics card, which goes by another name."""
+    for name in (package, f"{package}-cpu"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            pass
+    return None
 
 
 def _git_commit() -> str | None:

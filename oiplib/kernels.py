@@ -1,0 +1,102 @@
+"""Kernels that begin with the heavy packages loaded, each in a fresh process of its own.
+
+Starting Python, TensorFlow and IPython takes seconds; most notebooks need less for their own
+work. So one process imports these packages, does nothing else, and every kernel is a copy of it,
+forked when a notebook begins. What a notebook does stays in its copy.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import warnings
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import LocalProvisioner
+
+#: What the copied process has imported. None of it computes anything when it is imported.
+PRELOADED = (
+    "tensorflow",
+    "keras",
+    "pandas",
+    "matplotlib.pyplot",
+    "matplotlib_inline.backend_inline",
+    "ipykernel.kernelapp",
+    "ipykernel.zmqshell",
+    "pandas.io.formats.style",
+    "oiplib.study",
+    "oiplib.plots",
+    "oiplib.precursor",
+    "oiplib.notebooks",
+)
+
+
+class _Kernel:
+    """A forked process with the methods of `subprocess.Popen` that a provisioner uses."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self) -> int | None:
+        self._process.join()
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.pid is not None and self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+class ForkedProvisioner(LocalProvisioner):
+    """Launches a kernel as a copy of a process that has imported `PRELOADED`."""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(PRELOADED))
+        told = cmd[cmd.index("-f") + 1], dict(kwargs["env"]), kwargs.get("cwd") or os.getcwd()
+        process = context.Process(target=_run, args=told, daemon=True)
+        process.start()
+        self.process = _Kernel(process)
+        self.pid, self.pgid, self.cwd = process.pid, None, Path(told[-1])
+        return self.connection_info
+
+
+class ForkedKernelManager(AsyncKernelManager):
+    """What `nbclient` asks for a kernel."""
+
+    async def _async_pre_start_kernel(self, **kwargs: Any) -> Any:
+        self.kernel_id = self.kernel_id or "forked"
+        if self.provisioner is None:
+            spec = self.kernel_spec
+            self.provisioner = ForkedProvisioner(
+                kernel_id=self.kernel_id, kernel_spec=spec, parent=self
+            )
+        return await super()._async_pre_start_kernel(**kwargs)
+
+
+def _run(connection_file: str, env: dict[str, str], cwd: str) -> None:
+    """Be a kernel until it is shut down, or the process that asked for it is gone."""
+    os.environ.clear()
+    os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))
+    os.chdir(cwd)
+    warnings.resetwarnings()
+    from ipykernel.kernelapp import IPKernelApp
+
+    IPKernelApp.launch_instance(
+        argv=["-f", connection_file, "--HistoryManager.enabled=False", "--IPKernelApp.quiet=True"]
+    )
