@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from traitlets import default
 
 #: What the copied process has imported. None of it computes anything when it is imported.
 PRELOADED = (
@@ -71,13 +72,17 @@ class ForkedProvisioner(LocalProvisioner):
         told = cmd[cmd.index("-f") + 1], dict(kwargs["env"]), kwargs.get("cwd") or os.getcwd()
         process = context.Process(target=_run, args=told, daemon=True)
         process.start()
-        self.process = _Kernel(process)
+        self.process = _Kernel(process)  # type: ignore[assignment]
         self.pid, self.pgid, self.cwd = process.pid, None, Path(told[-1])
         return self.connection_info
 
 
 class ForkedKernelManager(AsyncKernelManager):
-    """What `nbclient` asks for a kernel."""
+    """What `nbclient` asks for a kernel; the two talk by sockets of this machine only."""
+
+    @default("transport")
+    def _transport(self) -> str:
+        return "ipc"
 
     async def _async_pre_start_kernel(self, **kwargs: Any) -> Any:
         self.kernel_id = self.kernel_id or "forked"
