@@ -110,8 +110,16 @@ def _screening(row: Screening) -> Iterator[str]:
 
 
 def _reaction(row: Reaction) -> Iterator[str]:
-    for name in ("n_reacting", "strongest_response", "strongest_preactivation"):
-        yield from _array(name, getattr(row, name), (row.layer.n_maps,))
+    n_maps = row.layer.n_maps
+    for name in ("n_reacting", "strongest_preactivation"):
+        yield from _array(name, getattr(row, name), (n_maps,))
+    for name in ("top_images", "top_responses"):
+        yield from _array(name, getattr(row, name), (n_maps, row.top_images.shape[-1]))
+    yield from _array("class_means", row.class_means, (n_maps, row.class_means.shape[-1]))
+    if row.kind == "digit":
+        network = row.layer.network
+        image = network.image_height, network.image_width, network.image_channels
+        yield from _array("images", row.images, (len(np.unique(row.top_images)), *image))
 
 
 def _map(map: int, layer: Layer) -> Iterator[str]:

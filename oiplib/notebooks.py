@@ -149,9 +149,7 @@ def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job
     return jobs
 
 
-def _executed(
-    todo: list[Job], out: Path, workers: int, forked: bool
-) -> Iterator[str | None]:
+def _executed(todo: list[Job], out: Path, workers: int, forked: bool) -> Iterator[str | None]:
     """Execute the jobs in parallel; yields what went wrong with each, or None."""
     if not todo:
         return

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 #: Map indices, a text such as "0-7,120", or None for all maps of the layer.
 Maps = Sequence[int] | str | None
 
+# So many images that excite a map most are kept of each kind.
+_N_TOP = 10
 _PACKAGES = ("oiplib", "tensorflow", "keras", "numpy", "sqlalchemy")
 
 
@@ -237,14 +239,20 @@ class Study:
         from .fluctuations import fluctuation_images
         from .images import standardized
 
+        height, width, channels = self.engine.image_shape
+        labels, pixels = np.empty(0, int), np.empty((0, height, width, channels), np.uint8)
         if kind == "digit":
-            images = standardized(self.dataset().train_images)
+            dataset = self.dataset()
+            labels, pixels = dataset.train_labels, dataset.train_images
+            images = standardized(pixels)
         else:
             spec = self.spec.trials.fluctuation
             starts = [FluctuationStart(spec, map=0, trial=trial) for trial in range(2048)]
             images = fluctuation_images(starts, self.engine.image_shape)
         with self._run("react", None) as run_id, bar(len(images), f"{kind}s", "images") as progress:
             responses, before = self.engine.respond(images, progress=progress)
+            top = np.argsort(-responses, axis=0, kind="stable")[:_N_TOP].T
+            classes = [responses[labels == label].mean(axis=0) for label in np.unique(labels)]
             row = Reaction(
                 layer_id=self.layer.id,
                 run_id=run_id,
@@ -252,8 +260,11 @@ class Study:
                 spec_sha256=key,
                 n_images=len(images),
                 n_reacting=(responses > 0).sum(axis=0),
-                strongest_response=responses.max(axis=0),
                 strongest_preactivation=before.max(axis=0),
+                top_images=top,
+                top_responses=np.take_along_axis(responses.T, top, axis=1),
+                class_means=np.array(classes).T.reshape(responses.shape[1], len(classes)),
+                images=pixels[np.unique(top)] if kind == "digit" else pixels,
             )
             self.store.add(row)
         return row

@@ -204,3 +204,23 @@ def test_a_killed_search_goes_on_and_ends_like_an_unbroken_one(tiny_study, tmp_p
     assert resumed == {oip.key: oip.image.tobytes() for oip in tiny_study.oips()}
     with sqlite3.connect(path) as connection:
         assert set(kept) <= set(connection.execute("SELECT id, key FROM oips"))
+
+
+def test_digits_that_excite_a_map_most_and_its_response_to_each_class(copy, tiny_study):
+    study = Study(copy)
+    row = study.reaction("digit")
+    data = tiny_study.dataset()
+    responses = tiny_study.engine(standardized(data.train_images))
+    for map in (0, 5, 11):
+        order = np.argsort(-responses[:, map], kind="stable")[:10]
+        assert row.top_images[map].tolist() == order.tolist()
+        assert row.top_responses[map].tolist() == responses[order, map].tolist()
+        np.testing.assert_array_equal(row.pictures(map), data.train_images[order])
+        for label in range(10):
+            mean = responses[data.train_labels == label, map].mean()
+            assert row.class_means[map, label] == pytest.approx(mean, rel=1e-5)
+    assert len(row.images) == len(np.unique(row.top_images))
+    random = study.reaction("fluctuation")
+    assert random.class_means.shape == (12, 0)
+    assert len(random.images) == 0
+    assert (random.top_responses.max(axis=1) > 0).tolist() == (random.n_reacting > 0).tolist()

@@ -154,7 +154,13 @@ class Screening(Base):
 
 
 class Reaction(Base):
-    """How the maps of a layer respond to images that are neither patterns nor starts."""
+    """How the maps of a layer respond to images that are neither patterns nor starts.
+
+    `top_images` are the numbers of the images with the largest responses, in the data set or
+    among the random ones, `class_means` the mean response to each class of a data set (none for
+    random images). `images` holds the data set's images among the top ones, each once, in the
+    order of their numbers.
+    """
 
     __tablename__ = "reactions"
 
@@ -165,14 +171,21 @@ class Reaction(Base):
     spec_sha256: Mapped[str]
     n_images: Mapped[int]
     n_reacting: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
-    strongest_response: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
     strongest_preactivation: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    top_images: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+    top_responses: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    class_means: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    images: Mapped[np.ndarray] = mapped_column(Array("uint8", 4))
     layer: Mapped[Layer] = relationship()
 
     __table_args__ = (
         UniqueConstraint("layer_id", "kind", "spec_sha256"),
         CheckConstraint("kind IN ('fluctuation', 'digit')"),
     )
+
+    def pictures(self, map: int) -> np.ndarray:
+        """The data set's images that a map responds to most: (n, height, width, channels)."""
+        return self.images[np.searchsorted(np.unique(self.top_images), self.top_images[map])]
 
 
 class Scan(Base):
