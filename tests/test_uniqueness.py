@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from oiplib.uniqueness import similarities
+
+
+def direct(a, b):
+    """By the definition: every shift, zeros around."""
+    a, b = (x - x.mean() for x in (a, b))
+    h, w, _ = a.shape
+    padded = np.zeros((3 * h - 2, 3 * w - 2, a.shape[2]))
+    padded[h - 1 : 2 * h - 1, w - 1 : 2 * w - 1] = a
+    best = max(
+        (padded[y : y + h, x : x + w] * b).sum() for y in range(2 * h - 1) for x in range(2 * w - 1)
+    )
+    return max(0, best / np.sqrt((a**2).sum() * (b**2).sum()))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).normal(size=(5, 12, 9, 2)).astype(np.float32)
+
+
+def test_it_is_the_cross_correlation(images):
+    found = similarities(images[:3], images)
+    for i in range(3):
+        for j in range(5):
+            assert found[i, j] == pytest.approx(direct(images[i], images[j]), abs=1e-5)
+
+
+def test_copies_are_alike_and_others_are_not():
+    rng = np.random.default_rng(1)
+    blob = np.zeros((28, 28, 1))
+    blob[8:18, 9:19] = rng.normal(size=(10, 10, 1))
+    moved = np.roll(blob, (5, -6), axis=(0, 1))
+    noisy = blob + 0.05 * rng.normal(size=blob.shape)
+    other = np.zeros_like(blob)
+    other[8:18, 9:19] = rng.normal(size=(10, 10, 1))
+    to = np.stack([blob, moved, 3 * blob + 7, noisy, -blob, other])
+    found = similarities(to[:1], to)[0]
+    assert found[0] == pytest.approx(1)
+    assert found[1] > 0.95
+    assert found[2] == pytest.approx(1)
+    assert found[3] > 0.9
+    assert found[4] < 0.6
+    assert found[5] < 0.6
+
+
+def test_a_constant_image_is_like_nothing():
+    flat = np.ones((1, 8, 8, 1))
+    assert similarities(flat, np.random.default_rng(2).normal(size=(2, 8, 8, 1))).max() < 1e-6
