@@ -25,14 +25,17 @@ from .study import Maps, Study
 
 CHAPTERS = (
     "01-network",
+    "activations",
     "02-fluctuations",
     "03-oip",
     "04-precursor",
+    "layers",
     "06-gallery",
-    "09-query",
+    "atlas",
+    "query",
 )
 MAP_NOTEBOOK = "05-map"
-NOTEBOOKS = tuple(sorted((*CHAPTERS, MAP_NOTEBOOK)))
+NOTEBOOKS = (*CHAPTERS, MAP_NOTEBOOK)
 
 
 @dataclass(frozen=True)

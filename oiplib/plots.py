@@ -42,15 +42,6 @@ def image_grid(
     return figure
 
 
-def portrait(image: np.ndarray) -> Figure:
-    """One image twice, as the articles show OIPs: as computed, and with enhanced contrast."""
-    figure = Figure(figsize=(4.9, 2.6), dpi=_DPI, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    draw_image(left, image, "as computed")
-    draw_image(right, image, "contrast enhanced", contrast=True)
-    return figure
-
-
 def growth(
     frames: np.ndarray, steps: np.ndarray, trace: np.ndarray, title: str = "", caption: str = ""
 ) -> Figure:
@@ -73,12 +64,7 @@ def growth(
         ax.set_axis_off()
     for ax, frame, step in zip(cells, frames, steps, strict=False):
         draw_image(ax, frame, f"step {step}\nloss {trace[step]:.3g}")
-    ax = right.subplots()
-    ax.plot(trace, color=_LINE)
-    ax.plot(steps, trace[steps], "o", color=_ACCENT, markersize=4, label="frames on the left")
-    ax.set(xlabel="step", ylabel="loss (mean activation)", ylim=(0, None))
-    ax.legend(frameon=False, loc="lower right")
-    ax.spines[["top", "right"]].set_visible(False)
+    _draw_trace(right.subplots(), trace, steps, "frames on the left")
     if title:
         figure.suptitle(title, fontsize=11)
     if caption:
@@ -118,14 +104,25 @@ def response_histogram(edges: np.ndarray, counts: np.ndarray, n_silent: int) -> 
         Patterns with response 0.
     """
     figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
-    ax = figure.subplots()
+    _draw_histogram(figure.subplots(), edges, counts, n_silent)
+    return figure
+
+
+def _draw_histogram(ax: Axes, edges: np.ndarray, counts: np.ndarray, n_silent: int) -> None:
     shown = np.flatnonzero(counts)
     part = slice(shown[0], shown[-1] + 1) if len(shown) else slice(0, 1)
     ax.stairs(counts[part], edges[part.start : part.stop + 1], fill=True, color=_LINE)
     ax.set(xscale="log", xlabel="response", ylabel="patterns")
-    ax.set_title(f"{counts.sum():,} patterns with a response, {n_silent:,} without", fontsize=10)
+    ax.set_title(f"{counts.sum():,} patterns with a response, {n_silent:,} without", fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
-    return figure
+
+
+def _draw_trace(ax: Axes, losses: np.ndarray, steps: np.ndarray, label: str) -> None:
+    ax.plot(losses, color=_LINE)
+    ax.plot(steps, losses[steps], "o", color=_ACCENT, markersize=4, label=label)
+    ax.set(xlabel="step", ylabel="loss (mean activation)", ylim=(0, None))
+    ax.legend(frameon=False, loc="lower right")
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def shares_by_map(shares: np.ndarray, ylabel: str) -> Figure:
@@ -200,28 +197,94 @@ def selection(
     return figure
 
 
+def trace(losses: np.ndarray, steps: np.ndarray) -> Figure:
+    """The loss at every step of an ascent, dots at the steps whose images are shown beside it."""
+    figure = Figure(figsize=(6.4, 2.6), dpi=_DPI, layout="constrained")
+    _draw_trace(figure.subplots(), losses, steps, "steps of the images above")
+    return figure
+
+
+def class_bars(ax: Axes, means: np.ndarray, names: Sequence[str]) -> None:
+    """A map's mean response to each class of a data set."""
+    ax.bar(range(len(means)), means, color=_LINE)
+    ax.set_xticks(range(len(means)), names)
+    ax.set(xlabel="class", ylabel="mean response")
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def reactions(
+    edges: np.ndarray,
+    counts: np.ndarray,
+    n_silent: int,
+    class_means: np.ndarray,
+    names: Sequence[str],
+) -> Figure:
+    """What a map responds to: patterns by strength of the response, and classes of images.
+
+    Parameters
+    ----------
+    edges, counts, n_silent
+        As for `response_histogram`.
+    class_means : array, (classes,)
+        Empty if the data set isn't known.
+    names
+        Of the classes.
+    """
+    n = 2 if len(class_means) else 1
+    figure = Figure(figsize=(4.3 * n, 2.7), dpi=_DPI, layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, n))
+    _draw_histogram(axes[0], edges, counts, n_silent)
+    if len(class_means):
+        class_bars(axes[1], class_means, names)
+    return figure
+
+
+def matrix(values: np.ndarray, xlabel: str, ylabel: str, label: str) -> Figure:
+    """A matrix as colours, from 0 to its largest value."""
+    figure = Figure(figsize=(8.2, 2.4), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    shown = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0, interpolation="nearest")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    figure.colorbar(shown, ax=ax, label=label)
+    return figure
+
+
 def gallery_html(
     images: Sequence[np.ndarray],
     labels: Sequence[str],
-    links: Sequence[str],
+    links: Sequence[str] | None = None,
     contrast: bool = False,
+    width: int = 84,
 ) -> str:
-    """Thumbnails that lead to pages, as HTML that needs no other file.
+    """Images with their labels as HTML that needs no other file and fits any width.
 
     Parameters
     ----------
     images : arrays (height, width, channels)
     labels
-        What is written below each.
+        What is written below each; may have several lines.
     links
         Where each leads, relative to the page.
+    contrast
+        Whether the contrast is enhanced.
+    width
+        Of each on the page, in pixels.
     """
-    cells = [
-        f'<a href="{html.escape(link)}" style="text-align:center;text-decoration:none">'
-        f'<img src="{data_uri(image, contrast)}" alt="OIP of {html.escape(label)}" width="84" '
-        'style="image-rendering:pixelated;display:block;width:84px;max-width:none">'
-        f'<span style="font-size:0.8rem">{html.escape(label)}</span></a>'
-        for image, label, link in zip(images, labels, links, strict=True)
-    ]
-    style = "display:grid;grid-template-columns:repeat(auto-fill,minmax(88px,1fr));gap:10px 8px"
-    return f'<div style="{style};justify-items:center">{"".join(cells)}</div>'
+    cells = []
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        told = html.escape(label)
+        # The theme would darken pictures in its dark mode, were it not for the class.
+        cell = (
+            f'<img src="{data_uri(image, contrast)}" alt="{told}" width="{width}" '
+            f'class="dark-light" style="image-rendering:pixelated;display:block;width:{width}px;'
+            'max-width:none"><span style="font-size:0.8rem;display:block;line-height:1.25">'
+            f"{told.replace(chr(10), '<br>')}</span>"
+        )
+        link = "text-align:center;text-decoration:none"
+        if links is None:
+            cells.append(f'<div style="text-align:center">{cell}</div>')
+        else:
+            cells.append(f'<a href="{html.escape(links[i])}" style="{link}">{cell}</a>')
+    columns = f"repeat(auto-fill,minmax({width + 4}px,1fr))"
+    style = f"display:grid;grid-template-columns:{columns};gap:10px 8px;justify-items:center"
+    return f'<div style="{style}">{"".join(cells)}</div>'
