@@ -10,6 +10,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
+import uuid
 import warnings
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -28,11 +30,16 @@ PRELOADED = (
     "matplotlib_inline.backend_inline",
     "ipykernel.kernelapp",
     "ipykernel.zmqshell",
+    "ipykernel.debugger",
+    "IPython.core.completerlib",
     "pandas.io.formats.style",
     "oiplib.study",
     "oiplib.plots",
     "oiplib.precursor",
     "oiplib.notebooks",
+    "oiplib.uniqueness",
+    "sqlalchemy.dialects.sqlite",
+    "PIL.PngImagePlugin",
 )
 
 
@@ -84,8 +91,13 @@ class ForkedKernelManager(AsyncKernelManager):
     def _transport(self) -> str:
         return "ipc"
 
+    @default("ip")
+    def _ip(self) -> str:
+        # Where the sockets are: Jupyter's own default is the same for all kernels.
+        return str(Path(tempfile.gettempdir()) / f"oip-{uuid.uuid4().hex}")
+
     async def _async_pre_start_kernel(self, **kwargs: Any) -> Any:
-        self.kernel_id = self.kernel_id or "forked"
+        self.kernel_id = self.kernel_id or uuid.uuid4().hex
         if self.provisioner is None:
             spec = self.kernel_spec
             self.provisioner = ForkedProvisioner(

@@ -253,7 +253,7 @@ def gallery_html(
     images: Sequence[np.ndarray],
     labels: Sequence[str],
     links: Sequence[str] | None = None,
-    contrast: bool = False,
+    contrast: bool | Sequence[bool] = False,
     width: int = 84,
 ) -> str:
     """Images with their labels as HTML that needs no other file and fits any width.
@@ -266,16 +266,17 @@ def gallery_html(
     links
         Where each leads, relative to the page.
     contrast
-        Whether the contrast is enhanced.
+        Whether the contrast is enhanced, of all or of each.
     width
         Of each on the page, in pixels.
     """
     cells = []
+    contrasts = [contrast] * len(images) if isinstance(contrast, bool) else contrast
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         told = html.escape(label)
         # The theme would darken pictures in its dark mode, were it not for the class.
         cell = (
-            f'<img src="{data_uri(image, contrast)}" alt="{told}" width="{width}" '
+            f'<img src="{data_uri(image, contrasts[i])}" alt="{told}" width="{width}" '
             f'class="dark-light" style="image-rendering:pixelated;display:block;width:{width}px;'
             'max-width:none"><span style="font-size:0.8rem;display:block;line-height:1.25">'
             f"{told.replace(chr(10), '<br>')}</span>"

@@ -51,6 +51,7 @@ def reproduce(
     stage("screening", lambda: _screening(study))
     stage("fluctuations", lambda: _searched(study.derive_from_fluctuations(chosen), chosen))
     stage("patterns", lambda: _searched(study.derive_from_patterns(chosen), chosen))
+    stage("layers", lambda: _layers(study, chosen))
     stage("selection", lambda: _selection(study, chosen))
     stage("reactions", lambda: _reactions(study, chosen))
     stage("book", lambda: _book(study, site, chosen))
@@ -74,6 +75,14 @@ def _searched(new: list[int], maps: list[int]) -> str:
     if not new:
         return f"{len(maps)} maps, stored already"
     return f"{len(new)} maps" + (f" of {len(maps)}" if len(new) < len(maps) else "")
+
+
+def _layers(study: Study, maps: list[int]) -> str:
+    new = []
+    for other in study.earlier_layers():
+        some = [map for map in maps if map < other.layer.n_maps]
+        new.append(f"{len(other.derive_from_patterns(some))} maps of {other.layer.name}")
+    return ", ".join(new) if any(not told.startswith("0 ") for told in new) else "stored already"
 
 
 def _selection(study: Study, maps: list[int]) -> str:

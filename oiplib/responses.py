@@ -122,6 +122,20 @@ class LayerMaps:
             progress.update(len(chosen))
         return out[0], out[1]
 
+    def activations(self, images: np.ndarray) -> np.ndarray:
+        """What a few images make of the maps, position by position (article IV).
+
+        Parameters
+        ----------
+        images : array, (n, height, width, channels), standardized
+
+        Returns
+        -------
+        array, float32, (n, map height, map width, maps)
+        """
+        check_images(images, self.image_shape)
+        return np.asarray(self._activate(self._until_activation(self._seen(images))))
+
 
 def map_layers(model: Any) -> dict[str, tuple[int, ...]]:
     """The layers that have maps, from the input on: name -> (height, width, maps) or (units,)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import platform
 import re
@@ -355,6 +356,20 @@ class Study:
             found[strategy] = [scan for scan in scans if scan.map in chosen]
         return found
 
+    def earlier_layers(self) -> list[Study]:
+        """Studies of the convolutional layers before this one (article XII), nearest first.
+
+        Each keeps one OIP a map from the precursor scan of this study.
+        """
+        told = json.loads(self.network.architecture)["config"]["layers"]
+        kinds = {layer["config"].get("name"): layer["class_name"] for layer in told}
+        scan = self.spec.scan.replace(n_oips=1)
+        return [
+            Study(self.store, self.spec.replace(layer=layer.name, scan=scan), self.network.id)
+            for layer in reversed(self.network.layers)
+            if layer.position < self.layer.position and kinds.get(layer.name) == "Conv2D"
+        ]
+
     def add_model(self, path: str | os.PathLike[str]) -> int:
         """Keep any trained Keras model (a ``.keras`` file) as a network; returns its id.
 
@@ -378,6 +393,12 @@ class Study:
         return row.id
 
     # --- read ---
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Of the images that the network takes: (height, width, channels)."""
+        row = self.network
+        return row.image_height, row.image_width, row.image_channels
 
     @property
     def is_trained(self) -> bool:

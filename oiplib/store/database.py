@@ -351,13 +351,18 @@ class Store:
             return _all(session, chosen)
 
     def main_scan(self, network_id: int, origin: str) -> tuple[str, Row] | None:
-        """Layer and spec by which most of a network's maps were searched, from an origin."""
+        """Layer and spec by which most of a network's maps were searched, from an origin.
+
+        Of several with equally many, the deepest layer counts, then the latest search.
+        """
         largest = (
             select(func.max(Scan.id))
             .join(Layer, Scan.layer_id == Layer.id)
             .where(Layer.network_id == network_id, Scan.origin == origin)
             .group_by(Scan.layer_id, Scan.spec_sha256)
-            .order_by(func.count().desc(), func.max(Scan.id).desc())
+            .order_by(
+                func.count().desc(), func.max(Layer.position).desc(), func.max(Scan.id).desc()
+            )
             .limit(1)
         )
         with self.session() as session:
