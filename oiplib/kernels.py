@@ -7,6 +7,7 @@ forked when a notebook begins. What a notebook does stays in its copy.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import default
@@ -83,9 +85,37 @@ class ForkedProvisioner(LocalProvisioner):
         self.pid, self.pgid, self.cwd = process.pid, None, Path(told[-1])
         return self.connection_info
 
+    async def wait(self) -> int | None:
+        while await self.poll() is None:
+            await asyncio.sleep(0.01)  # a kernel takes little more to end
+        return await super().wait()
+
+
+class _Client(AsyncKernelClient):
+    """Waits less for messages that a fresh kernel of this machine doesn't send."""
+
+    async def _async_wait_for_ready(self, timeout: float | None = None) -> None:
+        channel = self.iopub_channel
+        patient = channel.get_msg
+        channel.get_msg = lambda timeout=None: patient(timeout=min(timeout or 0.2, 0.03))
+        try:
+            await super()._async_wait_for_ready(timeout)
+        finally:
+            channel.get_msg = patient
+
+    wait_for_ready = _async_wait_for_ready
+
 
 class ForkedKernelManager(AsyncKernelManager):
     """What `nbclient` asks for a kernel; the two talk by sockets of this machine only."""
+
+    @default("client_class")
+    def _client_class(self) -> str:
+        return f"{__name__}._Client"
+
+    @default("client_factory")
+    def _client_factory(self) -> type[AsyncKernelClient]:
+        return _Client
 
     @default("transport")
     def _transport(self) -> str:

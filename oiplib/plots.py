@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+import io
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as _Figure
 
 from .pictures import data_uri, displayable
 
@@ -15,6 +16,15 @@ _LINE = "#2f6690"
 _ACCENT = "#d1495b"
 _SOFT = "#9bb3c4"
 _DPI = 110
+
+
+class Figure(_Figure):
+    """A figure that a notebook shows as it is, without a backend of Jupyter's."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def draw_image(ax: Axes, image: np.ndarray, title: str = "", contrast: bool = False) -> None:
@@ -231,7 +241,8 @@ def reactions(
         Of the classes.
     """
     n = 2 if len(class_means) else 1
-    figure = Figure(figsize=(4.3 * n, 2.7), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(4.3 * n, 2.7), dpi=_DPI)
+    figure.subplots_adjust(left=0.2 / n, right=0.98, bottom=0.18, top=0.9, wspace=0.25)
     axes = np.atleast_1d(figure.subplots(1, n))
     _draw_histogram(axes[0], edges, counts, n_silent)
     if len(class_means):
