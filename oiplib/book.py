@@ -21,7 +21,7 @@ from .study import Maps, Study
 #: The chapter to which the pages of the maps belong.
 GALLERY = "06-gallery"
 #: Pages of the folder ``book`` that follow the chapters.
-OWN_PAGES = ("limits",)
+OWN_PAGES = ("find", "limits", "commands", "reference", "cite")
 #: Marks a folder as a site of ours, which may be replaced, and says what it was built from.
 MARKER = ".oip-site"
 
@@ -61,15 +61,17 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
     key = _key(work / "notebooks", pages)
     if (site / MARKER).is_file() and (site / MARKER).read_text().strip() == key:
         return executed, False
-    source = _sources(work, pages)
+    source = _sources(study, chosen, work, pages)
     html = _jupyter_book(source, work)
     (html / MARKER).write_text(key + "\n")
     _replace(site, html)
     return executed, True
 
 
-def _sources(work: Path, pages: list[str]) -> Path:
+def _sources(study: Study, maps: list[int], work: Path, pages: list[str]) -> Path:
     """The folder that Jupyter Book reads: our pages, the executed notebooks, the contents."""
+    from . import pages as made
+
     source = work / "source"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(notebooks.templates("book"), source)
@@ -77,6 +79,14 @@ def _sources(work: Path, pages: list[str]) -> Path:
         target = source / f"{page}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(work / "notebooks" / f"{page}.ipynb", target)
+    made.write_finding(study, maps, source / "_static")
+    made.write_database(study.store, source / "_static" / "oip.db")
+    (source / "commands.md").write_text(made.commands())
+    (source / "reference.md").write_text(made.reference())
+    size = (source / "_static" / "oip.db").stat().st_size / 1e6
+    link = f'<a href="_static/oip.db" download>oip.db</a>, {size:.0f} MB'
+    find = source / "find.md"
+    find.write_text(find.read_text().replace("{download-database}", link))
     chapters: list[dict[str, Any]] = [{"file": chapter} for chapter in notebooks.CHAPTERS]
     for chapter in chapters:
         if chapter["file"] == GALLERY:

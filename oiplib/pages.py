@@ -1,0 +1,120 @@
+"""Pages of the site that are made from the database and from the code, not by notebooks."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from .notebooks import map_page
+from .pictures import in_bytes
+from .specs import start_of
+from .store import OipFilter, Store, merge
+from .study import Study
+
+#: The modules whose public names make the reference, in the order of their use.
+MODULES = (
+    "study",
+    "specs",
+    "responses",
+    "ascent",
+    "precursor",
+    "fluctuations",
+    "patterns",
+    "uniqueness",
+    "pictures",
+    "store.database",
+    "store.oips",
+    "store.merge",
+    "replay",
+    "check",
+    "export",
+    "errors",
+)
+# Pictures side by side in the one image that holds them all.
+_ACROSS = 40
+
+
+def write_finding(study: Study, maps: list[int], folder: Path) -> None:
+    """What the page for finding shows: ``oips.js`` and ``oips.png``, with all OIPs of the network.
+
+    Parameters
+    ----------
+    study
+        Whose network.
+    maps
+        Those of the studied layer that have a page.
+    folder
+        Where the files go.
+    """
+    rows: list[dict[str, Any]] = []
+    height, width, _ = study.image_shape
+    pictures: list[np.ndarray] = []
+    for oip in study.store.oips(OipFilter(network=study.network.id)):
+        has_page = oip.layer.name == study.spec.layer and oip.map in maps
+        rows.append(
+            {
+                "id": oip.id,
+                "map": oip.map,
+                "layer": oip.layer.name,
+                "loss": float(f"{oip.loss:.6g}"),
+                "origin": oip.origin,
+                "status": oip.stop_reason,
+                "steps": oip.steps,
+                "start": str(start_of(oip.start)),
+                "place": len(pictures),
+                "page": f"{map_page(oip.map)}.html" if has_page else "",
+            }
+        )
+        pictures.append(in_bytes(oip.image).mean(axis=-1).astype(np.uint8))
+    told = {"size": [width, height], "across": _ACROSS, "rows": rows}
+    text = json.dumps(told, separators=(",", ":")).replace("<", "\\u003c")
+    (folder / "oips.js").write_text(f"window.OIPS = {text};\n")
+    sheet = np.zeros((-(-max(1, len(pictures)) // _ACROSS) * height, _ACROSS * width), np.uint8)
+    for place, picture in enumerate(pictures):
+        y, x = place // _ACROSS * height, place % _ACROSS * width
+        sheet[y : y + height, x : x + width] = picture
+    from PIL import Image
+
+    Image.fromarray(sheet).save(folder / "oips.png", optimize=True)
+
+
+def write_database(store: Store, path: Path) -> None:
+    """The whole database as one SQLite file, whatever it is kept in."""
+    if store.is_file:
+        with closing(sqlite3.connect(store.name)) as source, closing(sqlite3.connect(path)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            copy.execute("VACUUM")
+        return
+    copied = Store(path, create=True)
+    merge(copied, store)
+    copied.close()
+
+
+def commands() -> str:
+    """The page that shows the help of each command, as the program gives it."""
+    from .cli import main
+
+    lines = ["# Commands", "", "What `oip --help` and the help of each command say.", ""]
+    with click.Context(main, info_name="oip", terminal_width=90) as group:
+        lines += ["```text", main.get_help(group), "```", ""]
+        for name in main.list_commands(group):
+            command = main.commands[name]
+            with click.Context(command, group, info_name=name, terminal_width=90) as context:
+                lines += [f"## oip {name}", "", "```text", command.get_help(context), "```", ""]
+    return "\n".join(lines)
+
+
+def reference() -> str:
+    """The page from which Sphinx makes the reference of the Python API."""
+    lines = ["# Python", "", "The public names, from the engine's arrays to the study.", ""]
+    for name in MODULES:
+        lines += [f"## oiplib.{name}", "", "```{eval-rst}", f".. automodule:: oiplib.{name}"]
+        lines += ["   :members:", "   :exclude-members: metadata, registry", "```", ""]
+    return "\n".join(lines)
