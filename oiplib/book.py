@@ -80,11 +80,12 @@ def _sources(study: Study, maps: list[int], work: Path, pages: list[str]) -> Pat
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(work / "notebooks" / f"{page}.ipynb", target)
     made.write_finding(study, maps, source / "_static")
-    made.write_database(study.store, source / "_static" / "oip.db")
+    archive = source / "_static" / "oip.db.zip"
+    made.write_database(study.store, archive)
     (source / "commands.md").write_text(made.commands())
     (source / "reference.md").write_text(made.reference())
-    size = (source / "_static" / "oip.db").stat().st_size / 1e6
-    link = f'<a href="_static/oip.db" download>oip.db</a>, {size:.0f} MB'
+    size = archive.stat().st_size / 1e6
+    link = f'<a href="_static/oip.db.zip" download>oip.db.zip</a> ({size:.1f} MB)'
     find = source / "find.md"
     find.write_text(find.read_text().replace("{download-database}", link))
     chapters: list[dict[str, Any]] = [{"file": chapter} for chapter in notebooks.CHAPTERS]

@@ -25,8 +25,7 @@ from traitlets import default
 
 #: What the copied process has imported. None of it computes anything when it is imported.
 PRELOADED = (
-    "tensorflow",
-    "keras",
+    "oiplib._tf",  # TensorFlow and Keras, quietly
     "pandas",
     "matplotlib.pyplot",
     "matplotlib_inline.backend_inline",
@@ -140,6 +139,7 @@ def _run(connection_file: str, env: dict[str, str], cwd: str) -> None:
     """Be a kernel until it is shut down, or the process that asked for it is gone."""
     os.environ.clear()
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as `_tf` does before it imports
     os.chdir(cwd)
     warnings.resetwarnings()
     from ipykernel.kernelapp import IPKernelApp

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tempfile
+import zipfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -85,16 +87,23 @@ def write_finding(study: Study, maps: list[int], folder: Path) -> None:
 
 
 def write_database(store: Store, path: Path) -> None:
-    """The whole database as one SQLite file, whatever it is kept in."""
-    if store.is_file:
-        with closing(sqlite3.connect(store.name)) as source, closing(sqlite3.connect(path)) as copy:
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-            copy.execute("VACUUM")
-        return
-    copied = Store(path, create=True)
-    merge(copied, store)
-    copied.close()
+    """The whole database as one SQLite file ``oip.db`` in a ZIP, whatever it is kept in."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "oip.db"
+        if store.is_file:
+            with (
+                closing(sqlite3.connect(store.name)) as from_,
+                closing(sqlite3.connect(whole)) as to,
+            ):
+                from_.backup(to)
+                to.execute("PRAGMA journal_mode = DELETE")
+                to.execute("VACUUM")
+        else:
+            copied = Store(whole, create=True)
+            merge(copied, store)
+            copied.close()
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            archive.write(whole, whole.name)
 
 
 def commands() -> str:

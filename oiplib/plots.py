@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as _Figure
+from PIL import Image
 
 from .pictures import data_uri, displayable
 
@@ -22,9 +23,11 @@ class Figure(_Figure):
     """A figure that a notebook shows as it is, without a backend of Jupyter's."""
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
-        return buffer.getvalue()
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png")
+        # So few colours need no more than a byte for a pixel.
+        Image.open(drawn).convert("RGB").quantize(128).save(small, "png", optimize=True)
+        return small.getvalue()
 
 
 def draw_image(ax: Axes, image: np.ndarray, title: str = "", contrast: bool = False) -> None:
