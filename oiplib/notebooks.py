@@ -36,6 +36,8 @@ CHAPTERS = (
 )
 MAP_NOTEBOOK = "05-map"
 NOTEBOOKS = (*CHAPTERS, MAP_NOTEBOOK)
+# How the names of unfinished notebooks end.
+_SCRATCH = (".prepared.ipynb", ".executed.ipynb")
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,8 @@ def _executed(todo: list[Job], out: Path, workers: int, forked: bool) -> Iterato
     if not todo:
         return
     out.mkdir(parents=True, exist_ok=True)
+    for left in (path for suffix in _SCRATCH for path in out.rglob(f"*{suffix}")):
+        left.unlink(missing_ok=True)
     # Fresh processes: a copy of this one would share TensorFlow's threads.
     pool = ProcessPoolExecutor(
         workers, get_context("spawn"), initializer=_log_to, initargs=(out / "kernels.log",)
@@ -195,8 +199,8 @@ def _execute(job: Job, forked: bool) -> str | None:
     from . import kernels
 
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    prepared = job.target.with_suffix(".prepared.ipynb")
-    executed = job.target.with_suffix(".executed.ipynb")
+    # A worker whose driver was killed may still be at the same notebook.
+    prepared, executed = (job.target.with_suffix(f".{os.getpid()}{suffix}") for suffix in _SCRATCH)
     try:
         nbformat.write(_filled(job), prepared)
         papermill.execute_notebook(

@@ -37,24 +37,6 @@ def draw_image(ax: Axes, image: np.ndarray, title: str = "", contrast: bool = Fa
     ax.set_axis_off()
 
 
-def image_grid(
-    images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 8, contrast: bool = False
-) -> Figure:
-    """Images side by side, row by row."""
-    columns = max(1, min(columns, len(images)))
-    rows = max(1, -(-len(images) // columns))
-    n_lines = max((len(title.splitlines()) for title in titles), default=0)
-    figure = Figure(
-        figsize=(0.98 * columns, (0.98 + 0.17 * n_lines) * rows), dpi=_DPI, layout="constrained"
-    )
-    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel())
-    for ax in axes:
-        ax.set_axis_off()
-    for ax, image, title in zip(axes, images, titles, strict=False):
-        draw_image(ax, image, title, contrast)
-    return figure
-
-
 def growth(
     frames: np.ndarray, steps: np.ndarray, trace: np.ndarray, title: str = "", caption: str = ""
 ) -> Figure:
@@ -269,6 +251,7 @@ def gallery_html(
     links: Sequence[str] | None = None,
     contrast: bool | Sequence[bool] = False,
     width: int = 84,
+    columns: int | None = None,
 ) -> str:
     """Images with their labels as HTML that needs no other file and fits any width.
 
@@ -283,6 +266,8 @@ def gallery_html(
         Whether the contrast is enhanced, of all or of each.
     width
         Of each on the page, in pixels.
+    columns
+        At most so many side by side; as many as there is room for by default.
     """
     cells = []
     contrasts = [contrast] * len(images) if isinstance(contrast, bool) else contrast
@@ -300,6 +285,8 @@ def gallery_html(
             cells.append(f'<div style="text-align:center">{cell}</div>')
         else:
             cells.append(f'<a href="{html.escape(links[i])}" style="{link}">{cell}</a>')
-    columns = f"repeat(auto-fill,minmax({width + 4}px,1fr))"
-    style = f"display:grid;grid-template-columns:{columns};gap:10px 8px;justify-items:center"
+    tracks = f"repeat(auto-fill,minmax({width + 4}px,1fr))"
+    style = f"display:grid;grid-template-columns:{tracks};gap:10px 8px;justify-items:center"
+    if columns is not None:
+        style += f";max-width:{columns * (width + 12)}px"
     return f'<div style="{style}">{"".join(cells)}</div>'

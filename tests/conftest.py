@@ -21,7 +21,9 @@ from oiplib import (
     Study,
     StudySpec,
     TrialSpec,
+    book,
     data,
+    notebooks,
 )
 
 os.environ.pop("OIP_DB", None)
@@ -113,3 +115,20 @@ def oip(tmp_path):
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def shown(tiny_study, tmp_path_factory, copied):
+    """A study to make a site of: on a copy, as some chapters compute what isn't stored yet."""
+    path = tmp_path_factory.mktemp("shown") / "oip.db"
+    return Study(copied(tiny_study.store.name, path))
+
+
+@pytest.fixture(scope="session")
+def built(shown, tmp_path_factory):
+    """The site of some maps."""
+    site = tmp_path_factory.mktemp("book") / "site"
+    executed, fresh = book.build(shown, site, maps=[0, 3, 7])
+    assert fresh
+    assert executed == len(notebooks.CHAPTERS) + 3
+    return site

@@ -1,6 +1,10 @@
 """Notebooks and site: real papermill, real Jupyter Book."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -64,15 +68,6 @@ def test_templates_are_kept_without_outputs():
         nbformat.validate(notebook)
 
 
-@pytest.fixture(scope="module")
-def built(tiny_study, tmp_path_factory):
-    site = tmp_path_factory.mktemp("book") / "site"
-    executed, fresh = book.build(tiny_study, site, maps=[0, 3, 7])
-    assert fresh
-    assert executed == len(notebooks.CHAPTERS) + 3
-    return site
-
-
 def test_the_site_is_whole(built):
     names = {page.relative_to(built).as_posix() for page in built.rglob("*.html")}
     wanted = {"index.html", *(f"{c}.html" for c in notebooks.CHAPTERS)}
@@ -87,17 +82,17 @@ def test_thumbnails_lead_to_the_pages_of_the_maps(built, tiny_study):
     assert links == {f"maps/map-{m:03d}.html" for m in found if m in (0, 3, 7)}
 
 
-def test_pages_hold_no_path_of_this_machine(built, tiny_study):
-    folder = str(Path(tiny_study.store.name).parent)
+def test_pages_hold_no_path_of_this_machine(built, shown):
+    folder = str(Path(shown.store.name).parent)
     for page in [*built.rglob("*.html"), *built.rglob("*.ipynb")]:
         text = page.read_text()
         assert folder not in text, page
         assert os.path.expanduser("~") + "/" not in text, page
 
 
-def test_what_is_up_to_date_is_left_alone(built, tiny_study):
+def test_what_is_up_to_date_is_left_alone(built, shown):
     stamps = {path: path.stat().st_mtime_ns for path in built.parent.rglob("*.*")}
-    assert book.build(tiny_study, built, maps=[0, 3, 7]) == (0, False)
+    assert book.build(shown, built, maps=[0, 3, 7]) == (0, False)
     assert stamps == {path: path.stat().st_mtime_ns for path in built.parent.rglob("*.*")}
 
 
@@ -123,3 +118,51 @@ def test_a_failing_notebook_is_named_and_the_others_finish(tiny_study, tmp_path,
         notebooks.run(tiny_study, out, ["01-network", "05-map"], [0, 3, 7])
     done = sorted(path.name for path in out.rglob("*") if path.suffix != ".log")
     assert done == ["01-network.ipynb", "map-000.ipynb", "map-007.ipynb", "maps"]
+
+
+def test_forked_and_stock_kernels_give_the_same_bytes(shown, tmp_path):
+    for stock in (False, True):
+        out = tmp_path / str(stock)
+        assert notebooks.run(shown, out, ["05-map"], [3], stock=stock) == 1
+    forked, stock = (
+        (tmp_path / kind / "maps" / "map-003.ipynb").read_bytes() for kind in ("False", "True")
+    )
+    assert forked == stock
+
+
+def test_kernels_share_nothing(shown, tmp_path, monkeypatch):
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    spoil = (
+        "import os, oiplib.plots, numpy as np\n"
+        "assert not hasattr(oiplib.plots, 'spoilt') and 'SPOILT' not in os.environ\n"
+        "assert np.random.get_state()[1][0] != 77\n"
+        "oiplib.plots.spoilt = os.environ['SPOILT'] = 'yes'; np.random.seed(77)"
+    )
+    notebook = nbformat.read(notebooks.templates("notebooks") / "05-map.ipynb", as_version=4)
+    notebook.cells = [notebook.cells[1], nbformat.v4.new_code_cell(spoil)]
+    nbformat.write(notebook, folder / "05-map.ipynb")
+    monkeypatch.setattr(notebooks, "templates", lambda kind: folder)
+    assert notebooks.run(shown, tmp_path / "out", ["05-map"], [0, 3, 7], workers=1) == 3
+
+
+def test_a_killed_run_goes_on_with_what_is_missing(shown, tmp_path):
+    command = [Path(sys.executable).with_name("oip"), "run", "05-map", "--maps", "0-11"]
+    command += ["--db", shown.store.name, "--out", tmp_path / "killed"]
+    process = subprocess.Popen(command, start_new_session=True)
+    maps = tmp_path / "killed" / "maps"
+    deadline = time.monotonic() + 120
+    while len(list(maps.glob("map-???.ipynb"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in maps.glob("map-???.ipynb")}
+    assert 2 <= len(kept) < 12
+    assert notebooks.run(shown, tmp_path / "killed", ["05-map"], range(12)) == 12 - len(kept)
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    assert notebooks.run(shown, tmp_path / "unbroken", ["05-map"], range(12)) == 12
+    names = sorted(path.name for path in maps.iterdir())
+    assert names == [f"map-{map:03d}.ipynb" for map in range(12)]
+    for name in names:
+        unbroken = tmp_path / "unbroken" / "maps" / name
+        assert (maps / name).read_bytes() == unbroken.read_bytes()
