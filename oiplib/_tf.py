@@ -35,4 +35,7 @@ _load()
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+# It would warn that functions are compiled often, where many layers are studied.
+tf.get_logger().setLevel("ERROR")
+
 __all__ = ["keras", "tf"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from .errors import InputError, OipError
 from .progress import bar
 from .study import Maps, Study
 
+# Browsers refuse these in a folder without a server, and load the fonts all the same.
+_PRELOADED_FONT = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
 #: The chapter to which the pages of the maps belong.
 GALLERY = "06-gallery"
 #: Pages of the folder ``book`` that follow the chapters.
@@ -79,13 +82,13 @@ def _sources(study: Study, maps: list[int], work: Path, pages: list[str]) -> Pat
         target = source / f"{page}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(work / "notebooks" / f"{page}.ipynb", target)
-    made.write_finding(study, maps, source / "_static")
-    archive = source / "_static" / "oip.db.zip"
+    made.write_finding(study, maps, source / "extra")
+    archive = source / "extra" / "oip.db.zip"
     made.write_database(study.store, archive)
     (source / "commands.md").write_text(made.commands())
     (source / "reference.md").write_text(made.reference())
     size = archive.stat().st_size / 1e6
-    link = f'<a href="_static/oip.db.zip" download>oip.db.zip</a> ({size:.1f} MB)'
+    link = f'<a href="oip.db.zip" download>oip.db.zip</a> ({size:.1f} MB)'
     find = source / "find.md"
     find.write_text(find.read_text().replace("{download-database}", link))
     chapters: list[dict[str, Any]] = [{"file": chapter} for chapter in notebooks.CHAPTERS]
@@ -123,6 +126,8 @@ def _jupyter_book(source: Path, work: Path) -> Path:
         reasons = [line for line in told if "WARNING" in line or "ERROR" in line]
         reason = reasons[0] if reasons else "no pages"
         raise OipError(f"Jupyter Book failed: {reason}; all of it is in {log}")
+    for page in html.rglob("*.html"):
+        page.write_text(_PRELOADED_FONT.sub("", page.read_text()))
     # Sphinx' notes to itself, and templates of the theme that are no pages.
     notes = [html / ".buildinfo", html / "objects.inv"]
     for leftover in [*notes, *html.glob("_static/**/*webpack-macros.html")]:

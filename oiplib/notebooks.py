@@ -245,6 +245,7 @@ def _cleaned(job: Job, executed: Path) -> Any:
         tags = cell.metadata.get("tags", [])
         if "injected-parameters" in tags:
             tags.append("remove-cell")
+            cell.id = "parameters"  # papermill's is random
     return notebook
 
 

@@ -86,7 +86,7 @@
   function picture(row) {
     const [width, height] = data.size, across = data.across;
     const x = (row.place % across) * width, y = Math.floor(row.place / across) * height, zoom = 2;
-    const style = `width:${zoom * width}px;height:${zoom * height}px;background-image:url(_static/oips.png);` +
+    const style = `width:${zoom * width}px;height:${zoom * height}px;background-image:url(oips.png);` +
       `background-position:-${zoom * x}px -${zoom * y}px;background-size:${zoom * width * across}px auto`;
     return element("span", { role: "img", class: "oip-picture", "aria-label": `OIP ${row.id} of map ${row.map}`, style });
   }
