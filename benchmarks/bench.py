@@ -11,6 +11,7 @@ import os
 import platform
 import resource
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -255,9 +256,73 @@ def screening_3_16(study: Study) -> Rows:
     ]  # fmt: skip
 
 
+def site(study: Study) -> Rows:
+    """Notebooks by forked and by stock kernels; the book, fresh and again."""
+    from oiplib import book, notebooks
+
+    maps = range(study.layer.n_maps)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        _copy(study, path / "oip.db")
+        copy = Study(path / "oip.db")
+        for other in copy.earlier_layers():
+            other.derive_from_patterns()
+        copy.selection()
+        copy.map_table()
+        some = maps[:16]
+        forked, stock = (
+            _seconds(lambda kind=kind: notebooks.run(
+                copy, path / str(kind), ["05-map"], some, 2, stock=kind
+            ))
+            for kind in (False, True)
+        )  # fmt: skip
+        everything = path / "site.work" / "notebooks"
+        n = len(notebooks.CHAPTERS) + len(maps)
+        all_of_them = _seconds(lambda: notebooks.run(copy, everything, maps=maps, workers=2))
+        fresh = _seconds(lambda: book.build(copy, path / "site", maps))
+        again = _seconds(lambda: book.build(copy, path / "site", maps))
+        size = sum(file.stat().st_size for file in (path / "site").rglob("*") if file.is_file())
+        pages = [file.stat().st_size for file in (path / "site").rglob("*.html")]
+        empty = _empty_notebook(path)
+    return [
+        (f"{len(some)} notebooks of maps, 2 workers: time with stock kernels over forked ones",
+         f"{stock / forked:.1f}"),
+        (f"all {n} notebooks from the finished database, 2 workers: share of 90 s",
+         f"{all_of_them / 90:.2f}"),
+        ("a notebook without work in a forked kernel: share of 0.5 s", f"{empty / 0.5:.2f}"),
+        ("the book, fresh: share of 45 s", f"{fresh / 45:.2f}"),
+        ("the book, nothing changed: time over a fresh build", f"{again / fresh:.3f}"),
+        ("the site: share of 40 MB; its heaviest page: share of 2.5 MB",
+         f"{size / 40e6:.2f}; {max(pages) / 2.5e6:.2f}"),
+    ]  # fmt: skip
+
+
 SECTIONS: dict[str, Callable[[Study], Rows]] = {
-    f.__name__: f for f in (rates, race, scaling, screening_3_9, screening_5_9, screening_3_16)
+    f.__name__: f
+    for f in (rates, race, scaling, screening_3_9, screening_5_9, screening_3_16, site)
 }
+
+
+def _empty_notebook(folder: Path) -> float:
+    """Seconds that a notebook takes which does nothing, in the median of some."""
+    import nbformat
+    import papermill
+
+    from oiplib.kernels import ForkedKernelManager
+
+    about = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    metadata = {"kernelspec": about, "language_info": {"name": "python"}}
+    notebook = nbformat.v4.new_notebook(metadata=metadata)
+    notebook.cells.append(nbformat.v4.new_code_cell("print(1)"))
+    nbformat.write(notebook, folder / "empty.ipynb")
+    times = [
+        _seconds(lambda: papermill.execute_notebook(
+            folder / "empty.ipynb", folder / "out.ipynb", kernel_name="python3",
+            progress_bar=False, kernel_manager_class=ForkedKernelManager,
+        ))
+        for _ in range(6)
+    ]  # fmt: skip
+    return statistics.median(times[1:])
 
 
 def main() -> None:
