@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, undefer
 from .errors import OipError
 from .progress import bar
 from .specs import GridSpec, Spec, stages_of, start_of
-from .store import Layer, Network, Oip, Reaction, Scan, Screening, Store, check_name
+from .store import Layer, Network, Oip, Reaction, Scan, Screening, Similarity, Store, check_name
 
 
 def problems(store: Store) -> Iterator[str]:
@@ -122,6 +122,14 @@ def _reaction(row: Reaction) -> Iterator[str]:
         yield from _array("images", row.images, (len(np.unique(row.top_images)), *image))
 
 
+def _similarity(row: Similarity) -> Iterator[str]:
+    n = row.n_oips
+    yield from _map(row.map, row.layer)
+    yield from _array("oips", row.oips, (n,))
+    yield from _array("peaks", row.peaks, (n, n))
+    yield from _array("shifts", row.shifts, (n, n, 2))
+
+
 def _map(map: int, layer: Layer) -> Iterator[str]:
     if not 0 <= map < layer.n_maps:
         yield f"there is no map {map} in {layer.name}, which has {layer.n_maps}"
@@ -140,4 +148,5 @@ _CHECKS: dict[type[Any], Callable[[Any], Iterator[str]]] = {
     Reaction: _reaction,
     Scan: _scan,
     Oip: _oip,
+    Similarity: _similarity,
 }

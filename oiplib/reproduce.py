@@ -54,6 +54,7 @@ def reproduce(
     stage("layers", lambda: _layers(study, chosen))
     stage("selection", lambda: _selection(study, chosen))
     stage("reactions", lambda: _reactions(study, chosen))
+    stage("similarities", lambda: f"{len(study.similarities(chosen))} maps' OIPs compared")
     stage("book", lambda: _book(study, site, chosen))
     return stages, study.summary(chosen)
 

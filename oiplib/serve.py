@@ -45,6 +45,16 @@ QUERIES = {
         "Searched, and nothing found.",
         "SELECT * FROM maps WHERE found_by = 'nothing' ORDER BY network, layer, map",
     ),
+    "most_unique": (
+        "Most unique maps",
+        "All starts led to patterns that are much alike, wherever they stand in the image.",
+        "SELECT * FROM uniqueness ORDER BY median_similarity DESC",
+    ),
+    "least_unique": (
+        "Least unique maps",
+        "Different starts led to different patterns.",
+        "SELECT * FROM uniqueness ORDER BY median_similarity",
+    ),
     "spread": (
         "How far the OIPs of a map differ in loss",
         "The worst over the best: near 1 where all starts led to equally good patterns.",

@@ -37,7 +37,19 @@ from .specs import (
     StudySpec,
     TrialSpec,
 )
-from .store import Layer, Network, Oip, OipFilter, Oips, Reaction, Rung, Scan, Screening, Store
+from .store import (
+    Layer,
+    Network,
+    Oip,
+    OipFilter,
+    Oips,
+    Reaction,
+    Rung,
+    Scan,
+    Screening,
+    Similarity,
+    Store,
+)
 
 if TYPE_CHECKING:
     from .precursor import MapScan
@@ -269,6 +281,48 @@ class Study:
             )
             self.store.add(row)
         return row
+
+    def similarities(self, maps: Maps = None) -> dict[int, Similarity]:
+        """How alike the OIPs of each map are, computed anew where a map has new ones.
+
+        Returns
+        -------
+        dict
+            Map -> `Similarity`, for the maps that have OIPs.
+        """
+        from .uniqueness import aligned
+
+        chosen = self.check_maps(maps)
+        ids: dict[int, list[int]] = {}
+        for row in self.rows(chosen):
+            ids.setdefault(row["map"], []).append(row["id"])
+        known = self.store.similarities(self.layer.id)
+        missing = [m for m in ids if m not in known or known[m].oips.tolist() != ids[m]]
+        if missing:
+            with self._run("compare", None) as run_id, bar(len(missing), "Alike", "maps") as b:
+                found = []
+                for map in missing:
+                    oips = self.oips(map)
+                    images = np.array([oip.image for oip in oips])
+                    peaks, shifts = aligned(images, images)
+                    pairs = peaks[np.triu_indices(len(oips), 1)]
+                    found.append(
+                        Similarity(
+                            layer_id=self.layer.id,
+                            run_id=run_id,
+                            map=map,
+                            n_oips=len(oips),
+                            median=float(np.median(pairs)) if len(pairs) else None,
+                            least=float(pairs.min()) if len(pairs) else None,
+                            oips=np.array([oip.id for oip in oips]),
+                            peaks=peaks,
+                            shifts=shifts,
+                        )
+                    )
+                    b.update(1)
+                self.store.put_similarities(found)
+            known = self.store.similarities(self.layer.id)
+        return {map: known[map] for map in ids}
 
     def map_table(self, maps: Maps = None) -> list[dict[str, Any]]:
         """What became of each map.

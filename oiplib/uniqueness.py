@@ -22,13 +22,38 @@ def similarities(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     -------
     array, float32, (n, m), in [0, 1]
     """
+    return aligned(a, b)[0]
+
+
+def aligned(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How alike images are at best, and by how much one must be moved for that.
+
+    Parameters
+    ----------
+    a, b
+        As for `similarities`.
+
+    Returns
+    -------
+    peaks : array, float32, (n, m), in [0, 1]
+        As `similarities`.
+    shifts : array of int, (n, m, 2)
+        By how many rows and columns the pattern of `a` stands further down and right than
+        that of `b`.
+    """
     size = tuple(fft.next_fast_len(2 * side - 1, real=True) for side in a.shape[1:3])
     first, second = (_spectra(images, size) for images in (a, b))
-    found = np.empty((len(a), len(b)), np.float32)
+    peaks = np.empty((len(a), len(b)), np.float32)
+    shifts = np.empty((len(a), len(b), 2), int)
     for i, spectrum in enumerate(first):
         product = (spectrum * second.conj()).sum(axis=-1)
-        found[i] = fft.irfft2(product, size, axes=(1, 2), workers=-1).max(axis=(1, 2))
-    return np.clip(found, 0, 1)
+        flat = fft.irfft2(product, size, axes=(1, 2), workers=-1).reshape(len(b), -1)
+        best = flat.argmax(axis=1)
+        peaks[i] = flat[np.arange(len(b)), best]
+        # Shifts to the other side stand at the end of each axis.
+        moved = np.stack(np.unravel_index(best, size), axis=-1)
+        shifts[i] = np.where(moved > np.array(size) // 2, moved - size, moved)
+    return np.clip(peaks, 0, 1), shifts
 
 
 def layout(alike: np.ndarray, columns: int) -> np.ndarray:

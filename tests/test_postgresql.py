@@ -82,10 +82,23 @@ def test_a_study_is_the_same_there(url, tiny_spec, tiny_study, oip):
 
 
 def test_views_are_the_same_there(url, copy):
-    there, here = Store(url, create=True), Store(copy)
+    there, here = Store(url, create=True), Store(copy, create=True)
     merge(there, here)
+    for store in (there, here):
+        Study(store).similarities()
     for name in VIEWS:
-        columns = "*" if name not in ("oip_list", "best_oips", "maps") else "map, loss"
+        columns = {
+            "oip_list": "map, loss",
+            "best_oips": "map, loss",
+            "maps": "map, loss",
+            "uniqueness": "map, median_similarity",
+        }.get(name, "*")
+            "*"
+            if name not in ("oip_list", "best_oips", "maps", "uniqueness")
+            else "map, loss"
+            if name != "uniqueness"
+            else "map, median_similarity"
+        )
         query = f"SELECT {columns} FROM {name}"
         answers = []
         for store in (there, here):

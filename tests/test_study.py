@@ -224,3 +224,28 @@ def test_digits_that_excite_a_map_most_and_its_response_to_each_class(copy, tiny
     assert random.class_means.shape == (12, 0)
     assert len(random.images) == 0
     assert (random.top_responses.max(axis=1) > 0).tolist() == (random.n_reacting > 0).tolist()
+
+
+def test_how_alike_the_oips_of_a_map_are(copy):
+    from oiplib.uniqueness import similarities
+
+    study = Study(copy)
+    found = study.similarities()
+    assert sorted(found) == sorted({row["map"] for row in study.rows()})
+    for map in (0, 3):
+        images = np.array([oip.image for oip in study.oips(map)])
+        direct = similarities(images, images)
+        assert found[map].oips.tolist() == [oip.id for oip in study.oips(map)]
+        assert found[map].peaks.tobytes() == direct.tobytes()
+        pairs = direct[np.triu_indices(len(images), 1)]
+        assert found[map].median == pytest.approx(np.median(pairs))
+        assert found[map].least == pairs.min()
+    before = runs(study)
+    assert study.similarities([3])[3].id == found[3].id
+    assert runs(study) == before
+    # A new OIP makes its map's comparison old, and no other's.
+    study.spec = study.spec.replace(scan=study.spec.scan.replace(n_oips=4))
+    study.derive_from_patterns([3])
+    again = study.similarities([0, 3])
+    assert again[3].n_oips > found[3].n_oips
+    assert again[0].id == found[0].id

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oiplib.uniqueness import similarities
+from oiplib.uniqueness import aligned, layout, similarities
 
 
 def direct(a, b):
@@ -49,3 +49,27 @@ def test_copies_are_alike_and_others_are_not():
 def test_a_constant_image_is_like_nothing():
     flat = np.ones((1, 8, 8, 1))
     assert similarities(flat, np.random.default_rng(2).normal(size=(2, 8, 8, 1))).max() < 1e-6
+
+
+def test_the_shift_is_told():
+    rng = np.random.default_rng(3)
+    blob = np.zeros((28, 28, 1))
+    blob[8:18, 9:19] = rng.normal(size=(10, 10, 1))
+    images = np.stack([np.roll(blob, shift, axis=(0, 1)) for shift in ((0, 0), (5, -6), (-7, 3))])
+    peaks, shifts = aligned(images, images)
+    assert shifts[1, 0].tolist() == [5, -6]
+    assert shifts[0, 1].tolist() == [-5, 6]
+    assert shifts[2, 1].tolist() == [-12, 9]
+    assert (shifts[[0, 1, 2], [0, 1, 2]] == 0).all()
+    np.testing.assert_allclose(peaks, peaks.T, atol=1e-6)
+
+
+def test_alike_images_become_neighbours():
+    """Four kinds of images, each of one cell of a 2 x 2 grid, thrice: kinds stay together."""
+    kinds = np.repeat(np.arange(4), 9)
+    alike = np.where(kinds[:, None] == kinds[None], 0.9, 0.1)
+    cells = layout(alike, 6)
+    assert sorted(cells) == list(range(36))
+    grid = kinds[cells].reshape(6, 6)
+    beside = [(grid[:, 1:] == grid[:, :-1]).mean(), (grid[1:] == grid[:-1]).mean()]
+    assert np.mean(beside) > 0.6  # by chance 0.23

@@ -2,7 +2,18 @@
 
 from .database import OipFilter, Store, check_name, database_url
 from .merge import merge
-from .models import ROW_FIELDS, Layer, Network, Oip, Reaction, Run, Rung, Scan, Screening
+from .models import (
+    ROW_FIELDS,
+    Layer,
+    Network,
+    Oip,
+    Reaction,
+    Run,
+    Rung,
+    Scan,
+    Screening,
+    Similarity,
+)
 from .oips import Oips
 from .views import VIEWS
 
@@ -19,6 +30,7 @@ __all__ = [
     "Rung",
     "Scan",
     "Screening",
+    "Similarity",
     "Store",
     "check_name",
     "database_url",

@@ -20,7 +20,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from ..errors import InputError, OipError
 from . import schema
-from .models import Layer, Network, Oip, Reaction, Run, Scan, Screening
+from .models import Layer, Network, Oip, Reaction, Run, Scan, Screening, Similarity
 from .oips import Oips
 
 Row = dict[str, Any]
@@ -334,6 +334,27 @@ class Store:
                     Reaction.spec_sha256 == spec_sha256,
                 ),
             )
+
+    def similarities(self, layer_id: int) -> dict[int, Similarity]:
+        """How alike the OIPs of each map of a layer are, by map."""
+        chosen = select(Similarity).where(Similarity.layer_id == layer_id)
+        with self.session() as session:
+            return {row.map: row for row in _all(session, chosen)}
+
+    def put_similarities(self, rows: Sequence[Similarity]) -> None:
+        """Store how alike the OIPs of some maps are, in the place of what was known of them."""
+
+        def put(session: Session) -> None:
+            for row in rows:
+                old = select(Similarity).where(
+                    Similarity.layer_id == row.layer_id, Similarity.map == row.map
+                )
+                for stored in session.scalars(old):
+                    session.delete(stored)
+            session.flush()
+            session.add_all(rows)
+
+        self._write(put)
 
     def scanned_maps(self, layer_id: int, spec_sha256: str) -> set[int]:
         """Maps whose scan by a spec is finished."""

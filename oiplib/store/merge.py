@@ -19,7 +19,8 @@ def merge(target: Store, source: Store) -> dict[str, tuple[int, int]]:
 
     Networks are the same by their weights, layers by their names, screenings, reactions and
     scans by what was asked, OIPs by network, map, start and ascents. Where both have one, the
-    target's stays, even if the machines rounded differently. What is merged of a map is one
+    target's stays, even if the machines rounded differently. Comparisons of a map's OIPs are left
+    out: they are made anew for the OIPs that are then there. What is merged of a map is one
     transaction; a merge that was stopped goes on with the next call.
 
     Parameters

@@ -299,3 +299,32 @@ class Oip(Base):
             for contrast, told in ((False, "as computed"), (True, "contrast enhanced"))
         )
         return f"<figure>{pictures}<figcaption>{escape(self.caption)}</figcaption></figure>"
+
+
+class Similarity(Base):
+    """How alike the OIPs of a map are, each with each, wherever their patterns stand.
+
+    `peaks` holds the largest normalized cross-correlations, `shifts` by how many rows and
+    columns the first of a pair stands further down and right; `oips` says which they are.
+    `median` and `least` are those of the pairs, None where there is no pair.
+    """
+
+    __tablename__ = "similarities"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    map: Mapped[int]
+    n_oips: Mapped[int]
+    median: Mapped[float | None]
+    least: Mapped[float | None]
+    oips: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    peaks: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    shifts: Mapped[np.ndarray] = mapped_column(Array("int16", 3))
+    layer: Mapped[Layer] = relationship()
+
+    __table_args__ = (
+        UniqueConstraint("layer_id", "map"),
+        CheckConstraint("map >= 0"),
+        CheckConstraint("median BETWEEN 0 AND 1"),
+    )

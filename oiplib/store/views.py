@@ -39,6 +39,14 @@ LEFT JOIN best_oips AS best ON best.network = layers.network_id
   AND best.layer = layers.name AND best.map = searched.map
 """
 
+_UNIQUENESS = """
+SELECT layers.network_id AS network, layers.name AS layer, similarities.map,
+  similarities.n_oips, similarities.median AS median_similarity,
+  similarities.least AS least_similarity
+FROM similarities JOIN layers ON layers.id = similarities.layer_id
+WHERE similarities.n_oips > 1
+"""
+
 _NETWORK_LIST = """
 SELECT id, name, spec ->> 'dataset' AS dataset, CAST(spec ->> 'weights_seed' AS BIGINT) AS seed,
   accuracy, weights_sha256, created
@@ -60,6 +68,11 @@ VIEWS: dict[str, tuple[str, str]] = {
         "Every map that was searched: the first of fluctuation, pattern and revival that led to "
         "an OIP, how many there are, and the best.",
         _MAPS,
+    ),
+    "uniqueness": (
+        "Every map with several OIPs: how alike they are, from 0 to 1, wherever their patterns "
+        "stand.",
+        _UNIQUENESS,
     ),
     "network_list": ("The networks, without their weights.", _NETWORK_LIST),
     "run_list": ("Each piece of work: what, when, how long, on what.", _RUN_LIST),
