@@ -93,12 +93,6 @@ def test_views_are_the_same_there(url, copy):
             "maps": "map, loss",
             "uniqueness": "map, median_similarity",
         }.get(name, "*")
-            "*"
-            if name not in ("oip_list", "best_oips", "maps", "uniqueness")
-            else "map, loss"
-            if name != "uniqueness"
-            else "map, median_similarity"
-        )
         query = f"SELECT {columns} FROM {name}"
         answers = []
         for store in (there, here):
