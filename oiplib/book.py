@@ -30,7 +30,7 @@ MARKER = ".oip-site"
 
 
 def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
-    """Execute the notebooks that aren't yet, and build the site if anything changed.
+    """Compute what is missing, execute the notebooks that aren't yet, build if anything changed.
 
     Parameters
     ----------
@@ -59,9 +59,10 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
     _check_site(site)
     work = site.with_name(site.name + ".work")
     chosen = study.check_maps(maps)
+    study.prepare(chosen)
     executed = notebooks.run(study, work / "notebooks", maps=chosen)
     pages = [*notebooks.CHAPTERS, *(notebooks.map_page(map) for map in chosen)]
-    key = _key(work / "notebooks", pages)
+    key = _key(study, work / "notebooks", pages)
     if (site / MARKER).is_file() and (site / MARKER).read_text().strip() == key:
         return executed, False
     source = _sources(study, chosen, work, pages)
@@ -85,8 +86,6 @@ def _sources(study: Study, maps: list[int], work: Path, pages: list[str]) -> Pat
     made.write_finding(study, maps, source / "extra")
     archive = source / "extra" / "oip.db.zip"
     made.write_database(study.store, archive)
-    (source / "commands.md").write_text(made.commands())
-    (source / "reference.md").write_text(made.reference())
     size = archive.stat().st_size / 1e6
     link = f'<a href="oip.db.zip" download>oip.db.zip</a> ({size:.1f} MB)'
     find = source / "find.md"
@@ -174,9 +173,9 @@ def _check_site(site: Path) -> None:
         raise InputError(f"{site} can't be written: check the permissions of {site.parent}")
 
 
-def _key(folder: Path, pages: list[str]) -> str:
+def _key(study: Study, folder: Path, pages: list[str]) -> str:
     """A hash of everything that the site is built from."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(study.fingerprint().encode())
     own = [path for path in sorted(notebooks.templates("book").rglob("*")) if path.is_file()]
     for path in [*own, *(folder / f"{page}.ipynb" for page in pages)]:
         digest.update(path.name.encode())

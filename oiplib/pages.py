@@ -1,4 +1,4 @@
-"""Pages of the site that are made from the database and from the code, not by notebooks."""
+"""Files of the site that are made from the database, not by notebooks: the table, the download."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
 from .notebooks import map_page
@@ -19,25 +18,6 @@ from .specs import start_of
 from .store import OipFilter, Store, merge
 from .study import Study
 
-#: The modules whose public names make the reference, in the order of their use.
-MODULES = (
-    "study",
-    "specs",
-    "responses",
-    "ascent",
-    "precursor",
-    "fluctuations",
-    "patterns",
-    "uniqueness",
-    "pictures",
-    "store.database",
-    "store.oips",
-    "store.merge",
-    "replay",
-    "check",
-    "export",
-    "errors",
-)
 # Pictures side by side in the one image that holds them all.
 _ACROSS = 40
 
@@ -104,26 +84,3 @@ def write_database(store: Store, path: Path) -> None:
             copied.close()
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             archive.write(whole, whole.name)
-
-
-def commands() -> str:
-    """The page that shows the help of each command, as the program gives it."""
-    from .cli import main
-
-    lines = ["# Commands", "", "What `oip --help` and the help of each command say.", ""]
-    with click.Context(main, info_name="oip", terminal_width=90) as group:
-        lines += ["```text", main.get_help(group), "```", ""]
-        for name in main.list_commands(group):
-            command = main.commands[name]
-            with click.Context(command, group, info_name=name, terminal_width=90) as context:
-                lines += [f"## oip {name}", "", "```text", command.get_help(context), "```", ""]
-    return "\n".join(lines)
-
-
-def reference() -> str:
-    """The page from which Sphinx makes the reference of the Python API."""
-    lines = ["# Python", "", "The public names, from the engine's arrays to the study.", ""]
-    for name in MODULES:
-        lines += [f"## oiplib.{name}", "", "```{eval-rst}", f".. automodule:: oiplib.{name}"]
-        lines += ["   :members:", "   :exclude-members: metadata, registry", "```", ""]
-    return "\n".join(lines)

@@ -523,14 +523,25 @@ class Study:
         return sorted({map for map, _ in self.store.scan_keys(self.layer.id)})
 
     def fingerprint(self, map: int | None = None) -> str:
-        """A hash of what is stored about the layer, or about one of its maps."""
-        maps = None if map is None else [map]
-        losses = [
-            (row["id"], row["map"], row["loss"]) for row in self.store.oip_rows(self._filter(maps))
-        ]
+        """A hash of what is stored about the network, or of what a map's page shows of it."""
+        if map is None:
+            rows = self.store.oip_rows(OipFilter(network=self.network.id))
+        else:  # its own OIPs, and the best of all the others that it may resemble
+            rows = [*self.rows([map]), *self.rows(best=True)]
+        losses = [(row["id"], row["map"], row["loss"]) for row in rows]
         scans = self.store.scan_keys(self.layer.id, map)
         told = repr((self.network.weights_sha256, self.spec.sha256, losses, scans))
         return hashlib.sha256(told.encode()).hexdigest()
+
+    def prepare(self, maps: Maps = None) -> None:
+        """Compute and store all that a book of some maps shows: once, for all maps together."""
+        chosen = self.check_maps(maps)
+        self.derive(chosen)
+        for other in self.earlier_layers():
+            other.derive_from_patterns([m for m in chosen if m < other.layer.n_maps])
+        self.selection(chosen)
+        self.map_table(chosen)
+        self.similarities(chosen)
 
     # --- the engine ---
 
