@@ -32,6 +32,7 @@ CHAPTERS = (
     "layers",
     "06-gallery",
     "atlas",
+    "07-uniqueness",
     "query",
 )
 MAP_NOTEBOOK = "05-map"

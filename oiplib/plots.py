@@ -235,6 +235,24 @@ def reactions(
     return figure
 
 
+def against_null(values: np.ndarray, null: np.ndarray, threshold: float, xlabel: str) -> Figure:
+    """Two distributions in [0, 1], and a threshold that comes from the second."""
+    figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    bins = np.linspace(0, 1, 51).tolist()
+    for found, colour, label in (
+        (null, _SOFT, "of different maps (null)"),
+        (values, _LINE, "of the same map"),
+    ):
+        share = np.full(len(found), 100 / max(1, len(found)))
+        ax.hist(found, bins, weights=share, color=colour, alpha=0.75, label=label)
+    ax.axvline(threshold, color=_ACCENT, linestyle="--", label=f"threshold {threshold:.2f}")
+    ax.set(xlabel=xlabel, ylabel="pairs (%)", xlim=(0, 1))
+    ax.legend(frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def matrix(values: np.ndarray, xlabel: str, ylabel: str, label: str) -> Figure:
     """A matrix as colours, from 0 to its largest value."""
     figure = Figure(figsize=(8.2, 2.4), dpi=_DPI, layout="constrained")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import fft, optimize
+from scipy.cluster import hierarchy
+from scipy.spatial import distance
 
 
 def similarities(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -41,7 +43,7 @@ def aligned(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         By how many rows and columns the pattern of `a` stands further down and right than
         that of `b`.
     """
-    size = tuple(fft.next_fast_len(2 * side - 1, real=True) for side in a.shape[1:3])
+    size = _padded(a)
     first, second = (_spectra(images, size) for images in (a, b))
     peaks = np.empty((len(a), len(b)), np.float32)
     shifts = np.empty((len(a), len(b), 2), int)
@@ -54,6 +56,76 @@ def aligned(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         moved = np.stack(np.unravel_index(best, size), axis=-1)
         shifts[i] = np.where(moved > np.array(size) // 2, moved - size, moved)
     return np.clip(peaks, 0, 1), shifts
+
+
+def of_pairs(a: np.ndarray, b: np.ndarray, chunk: int = 512) -> np.ndarray:
+    """How alike the first of `a` is to the first of `b`, the second to the second, and so on.
+
+    Parameters
+    ----------
+    a, b : arrays, (n, height, width, channels)
+    chunk
+        Pairs that are in memory at a time.
+
+    Returns
+    -------
+    array, float32, (n,), in [0, 1]
+    """
+    size = _padded(a)
+    found = np.empty(len(a), np.float32)
+    for first in range(0, len(a), chunk):
+        part = slice(first, first + chunk)
+        product = (_spectra(a[part], size) * _spectra(b[part], size).conj()).sum(axis=-1)
+        found[part] = fft.irfft2(product, size, axes=(1, 2), workers=-1).max(axis=(1, 2))
+    return np.clip(found, 0, 1)
+
+
+def other_maps(maps: np.ndarray, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of OIPs of different maps, by which to judge those of the same: a null.
+
+    Parameters
+    ----------
+    maps : array of int
+        The map of each OIP; at least two different ones.
+    n
+        How many pairs.
+
+    Returns
+    -------
+    two arrays of int, (n,)
+        Which OIPs.
+    """
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, len(maps), (2, n))
+    while (same := maps[first] == maps[second]).any():
+        second[same] = rng.integers(0, len(maps), same.sum())
+    return first, second
+
+
+def clusters(alike: np.ndarray, threshold: float) -> np.ndarray:
+    """Which of some images show the same pattern: they are alike in the mean of their pairs.
+
+    Parameters
+    ----------
+    alike : array, (n, n), in [0, 1]
+        Similarities.
+    threshold
+        How alike two clusters must be, in the mean of all pairs between them, to be one.
+
+    Returns
+    -------
+    array of int, (n,)
+        Numbers of clusters from 0 on, the largest first.
+    """
+    n = len(alike)
+    if n < 2:
+        return np.zeros(n, int)
+    apart = np.clip(1 - (alike + alike.T) / 2, 0, 1)
+    np.fill_diagonal(apart, 0)
+    tree = hierarchy.linkage(distance.squareform(apart, checks=False), "average")
+    labels = hierarchy.fcluster(tree, 1 - threshold, "distance") - 1
+    order = np.argsort(-np.bincount(labels), kind="stable")
+    return np.argsort(order)[labels]
 
 
 def layout(alike: np.ndarray, columns: int) -> np.ndarray:
@@ -89,6 +161,12 @@ def layout(alike: np.ndarray, columns: int) -> np.ndarray:
     cells = cells / np.maximum((rows - 1, columns - 1), 1)
     apart = np.square(cells[:, None] - ranks[None]).sum(axis=-1)
     return np.asarray(optimize.linear_sum_assignment(apart)[1])
+
+
+def _padded(images: np.ndarray) -> tuple[int, int]:
+    height, width = images.shape[1:3]
+    fast = [fft.next_fast_len(2 * side - 1, real=True) for side in (height, width)]
+    return fast[0], fast[1]
 
 
 def _spectra(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oiplib.uniqueness import aligned, layout, similarities
+from oiplib.uniqueness import aligned, clusters, layout, of_pairs, other_maps, similarities
 
 
 def direct(a, b):
@@ -73,3 +73,38 @@ def test_alike_images_become_neighbours():
     grid = kinds[cells].reshape(6, 6)
     beside = [(grid[:, 1:] == grid[:, :-1]).mean(), (grid[1:] == grid[:-1]).mean()]
     assert np.mean(beside) > 0.6  # by chance 0.23
+
+
+def test_pairs_are_the_diagonal(images):
+    found = of_pairs(images[:4], images[1:], chunk=3)
+    np.testing.assert_allclose(found, np.diag(similarities(images[:4], images[1:])), atol=1e-6)
+
+
+def test_a_null_has_pairs_of_different_maps_only():
+    maps = np.repeat(np.arange(5), [40, 3, 3, 3, 1])
+    first, second = other_maps(maps, 500)
+    assert (maps[first] != maps[second]).all()
+    assert len(set(zip(first.tolist(), second.tolist(), strict=True))) > 100
+
+
+def test_clusters_are_found_where_they_were_planted():
+    """Moved, brighter and noisy copies of three patterns, by a threshold from unrelated ones."""
+    rng = np.random.default_rng(4)
+
+    def placed(pattern):
+        image = 0.1 * rng.normal(size=(28, 28, 1))
+        y, x = rng.integers(0, 17, 2)
+        image[y : y + 12, x : x + 12] += rng.uniform(0.5, 3) * pattern
+        return image
+
+    def unrelated(n):
+        return np.stack([placed(rng.normal(size=(12, 12, 1))) for _ in range(n)])
+
+    kinds = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2])
+    patterns = rng.normal(size=(3, 12, 12, 1))
+    images = np.stack([placed(patterns[kind]) for kind in kinds])
+    null = of_pairs(unrelated(200), unrelated(200))
+    labels = clusters(similarities(images, images), float(np.quantile(null, 0.99)))
+    assert labels.tolist() == kinds.tolist()
+    assert clusters(np.ones((1, 1)), 0.5).tolist() == [0]
+    assert clusters(np.eye(4), 0.5).tolist() == [0, 1, 2, 3]
