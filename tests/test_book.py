@@ -105,7 +105,7 @@ def test_a_folder_with_other_files_is_not_touched(tiny_study, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_failing_notebook_is_named_and_the_others_finish(tiny_study, tmp_path, monkeypatch):
+def test_a_failing_notebook_is_named_and_the_others_finish(shown, tmp_path, monkeypatch):
     folder = tmp_path / "templates"
     folder.mkdir()
     for name in ("01-network", "05-map"):
@@ -117,7 +117,7 @@ def test_a_failing_notebook_is_named_and_the_others_finish(tiny_study, tmp_path,
     monkeypatch.setattr(notebooks, "templates", lambda kind: folder)
     out = tmp_path / "out"
     with pytest.raises(OipError, match=r"1 of 4 .*map-003 in cell \d+: AssertionError: three"):
-        notebooks.run(tiny_study, out, ["01-network", "05-map"], [0, 3, 7])
+        notebooks.run(shown, out, ["01-network", "05-map"], [0, 3, 7])
     done = sorted(path.name for path in out.rglob("*") if path.suffix != ".log")
     assert done == ["01-network.ipynb", "map-000.ipynb", "map-007.ipynb", "maps"]
 

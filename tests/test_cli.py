@@ -17,8 +17,10 @@ COMMANDS = sorted(main.commands)
 
 
 @pytest.fixture(scope="module")
-def db(tiny_study):
-    return tiny_study.store.name
+def db(tiny_study, tmp_path_factory, copied):
+    # Not the one that this process has open: closing any other handle of a file drops a process'
+    # locks, and the commands of these tests would take it for theirs alone.
+    return str(copied(tiny_study.store.name, tmp_path_factory.mktemp("cli") / "oip.db"))
 
 
 def failed(done, status, told):

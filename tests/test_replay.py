@@ -1,4 +1,3 @@
-import shutil
 import sqlite3
 
 import numpy as np
@@ -8,9 +7,9 @@ from oiplib import InputError, Store, Study
 from oiplib.replay import replay
 
 
-def test_each_oip_is_made_again_with_equal_bytes(tiny_study, tmp_path, oip):
+def test_each_oip_is_made_again_with_equal_bytes(tiny_study, tmp_path, oip, copied):
     """From a copy of the file alone, in a process of its own."""
-    shutil.copy(tiny_study.store.name, tmp_path / "oip.db")
+    copied(tiny_study.store.name, tmp_path / "oip.db")
     n = len(tiny_study.oips())
     told = oip("replay", "--all", check=0).stdout
     assert f"{n} of {n} hold, {n} with equal bytes" in told
@@ -27,9 +26,9 @@ def test_alone_or_among_others_is_the_same(tiny_study):
     assert all(each.same_bytes for each in replay(tiny_study.store, sample))
 
 
-def test_an_oip_that_does_not_hold_is_told(tiny_study, tmp_path, oip):
+def test_an_oip_that_does_not_hold_is_told(tiny_study, tmp_path, oip, copied):
     path = tmp_path / "oip.db"
-    shutil.copy(tiny_study.store.name, path)
+    copied(tiny_study.store.name, path)
     some = tiny_study.oips()[0]
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE oips SET loss = loss * 1.01 WHERE id = ?", (some.id,))
@@ -43,8 +42,8 @@ def test_an_oip_that_does_not_hold_is_told(tiny_study, tmp_path, oip):
     oip("replay", str(row.id), "--tolerance", "0.02", check=1)
 
 
-def test_wrong_usage_says_what_to_name(tiny_study, oip, tmp_path):
-    shutil.copy(tiny_study.store.name, tmp_path / "oip.db")
+def test_wrong_usage_says_what_to_name(tiny_study, oip, tmp_path, copied):
+    copied(tiny_study.store.name, tmp_path / "oip.db")
     assert "--sample N" in oip("replay", check=2).stderr
     assert "--sample N" in oip("replay", "1", "--all", check=2).stderr
     assert "there is no OIP 99999: choose 1 to" in oip("replay", "99999", check=2).stderr

@@ -49,6 +49,8 @@ class _Merge:
         self.counts: dict[str, tuple[int, int]] = {}
 
     def done(self) -> dict[str, tuple[int, int]]:
+        for run in self._rows(Run):
+            self.runs[run.id] = self.target.add_run(Run(**_values(run)))
         for network in self._rows(Network):
             self._count("networks", 1, self._network(network))
         screenings, reactions = list(self._rows(Screening)), list(self._rows(Reaction))
@@ -69,7 +71,7 @@ class _Merge:
 
     def _network(self, row: Network) -> bool:
         layers = [Layer(**_values(layer, "network_id")) for layer in row.layers]
-        new = Network(**_values(row, "run_id"), run_id=self._run(row.run_id), layers=layers)
+        new = Network(**_values(row, "run_id"), run_id=self.runs[row.run_id], layers=layers)
         added = self.target.add(new)
         stored = self.target.same_network(new)
         self.layers |= {
@@ -103,14 +105,8 @@ class _Merge:
 
     def _moved(self, row: Any) -> dict[str, Any]:
         """A row's values, its run and its layer being those of the target."""
-        moved = {"run_id": self._run(row.run_id), "layer_id": self.layers[row.layer_id]}
+        moved = {"run_id": self.runs[row.run_id], "layer_id": self.layers[row.layer_id]}
         return _values(row) | moved
-
-    def _run(self, id: int) -> int:
-        if id not in self.runs:
-            with self.source.session() as session:
-                self.runs[id] = self.target.add_run(Run(**_values(session.get_one(Run, id))))
-        return self.runs[id]
 
     def _count(self, name: str, n: int, added: int) -> None:
         new, old = self.counts.get(name, (0, 0))
