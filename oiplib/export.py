@@ -73,7 +73,7 @@ def export(store: Store, wanted: OipFilter, folder: Path) -> int:
 
 def _write_images(store: Store, rows: list[dict[str, Any]], folder: Path) -> tuple[int, ...]:
     images = np.empty(0, np.float32)
-    for i, row in enumerate(bar_over(rows)):
+    for i, row in enumerate(_with_bar(rows)):
         image = store.oip(row["id"]).image
         if i == 0:
             shape = (len(rows), *image.shape)
@@ -91,7 +91,7 @@ def _write_images(store: Store, rows: list[dict[str, Any]], folder: Path) -> tup
     return images.shape[1:]
 
 
-def bar_over(rows: list[dict[str, Any]]) -> Any:
+def _with_bar(rows: list[dict[str, Any]]) -> Any:
     """The rows, with a progress bar."""
     with bar(len(rows), "Export", "OIPs") as progress:
         for row in rows:

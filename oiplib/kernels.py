@@ -13,7 +13,6 @@ import os
 import signal
 import tempfile
 import uuid
-import warnings
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -141,7 +140,6 @@ def _run(connection_file: str, env: dict[str, str], cwd: str) -> None:
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as `_tf` does before it imports
     os.chdir(cwd)
-    warnings.resetwarnings()
     from ipykernel.kernelapp import IPKernelApp
 
     IPKernelApp.launch_instance(

@@ -88,21 +88,6 @@ def training(history: dict[str, list[float]]) -> Figure:
     return figure
 
 
-def response_histogram(edges: np.ndarray, counts: np.ndarray, n_silent: int) -> Figure:
-    """How many patterns a map responds to how strongly; those without response are told.
-
-    Parameters
-    ----------
-    edges : array, (bins + 1,)
-    counts : integers, (bins,)
-    n_silent
-        Patterns with response 0.
-    """
-    figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
-    _draw_histogram(figure.subplots(), edges, counts, n_silent)
-    return figure
-
-
 def _draw_histogram(ax: Axes, edges: np.ndarray, counts: np.ndarray, n_silent: int) -> None:
     shown = np.flatnonzero(counts)
     part = slice(shown[0], shown[-1] + 1) if len(shown) else slice(0, 1)
@@ -199,7 +184,7 @@ def trace(losses: np.ndarray, steps: np.ndarray) -> Figure:
     return figure
 
 
-def class_bars(ax: Axes, means: np.ndarray, names: Sequence[str]) -> None:
+def _draw_classes(ax: Axes, means: np.ndarray, names: Sequence[str]) -> None:
     """A map's mean response to each class of a data set."""
     ax.bar(range(len(means)), means, color=_LINE)
     ax.set_xticks(range(len(means)), names)
@@ -218,8 +203,11 @@ def reactions(
 
     Parameters
     ----------
-    edges, counts, n_silent
-        As for `response_histogram`.
+    edges : array, (bins + 1,)
+    counts : integers, (bins,)
+        Patterns whose response lies in each bin.
+    n_silent
+        Patterns with response 0.
     class_means : array, (classes,)
         Empty if the data set isn't known.
     names
@@ -231,7 +219,7 @@ def reactions(
     axes = np.atleast_1d(figure.subplots(1, n))
     _draw_histogram(axes[0], edges, counts, n_silent)
     if len(class_means):
-        class_bars(axes[1], class_means, names)
+        _draw_classes(axes[1], class_means, names)
     return figure
 
 
