@@ -27,17 +27,21 @@ import numpy as np
 
 from oiplib import (
     AscentSpec,
+    FluctuationStart,
     GridSpec,
     LayerMaps,
     ScanSpec,
     Study,
     ascend,
+    fluctuation_images,
     pattern_images,
     scan,
     screen,
 )
 from oiplib.patterns import distinct_blocks
 from oiplib.precursor import Screening, parts_of
+from oiplib.trainings import correspondences
+from oiplib.variety import compare
 
 HERE = Path(__file__).parent
 #: The Python of the environment in which the others are installed (`make bench` makes it).
@@ -256,6 +260,26 @@ def screening_3_16(study: Study) -> Rows:
     ]  # fmt: skip
 
 
+def similarities(study: Study) -> Rows:
+    """All pairs among 64 images of each of 128 maps, and as many of different maps."""
+    spec = study.spec.variety
+    images = [
+        fluctuation_images(
+            [FluctuationStart(spec.fluctuation, map, trial) for trial in range(64)],
+            study.engine.image_shape,
+        )
+        for map in range(128)
+    ]
+    n = sum(len(pairs.peaks) + len(pairs.null) for pairs in compare(images[:2])) * 64
+    pixels = _seconds(lambda: compare(images))
+    features = _seconds(lambda: compare([study.engine.features(own) for own in images]))
+    return [
+        (f"similarities of {n:,} pairs (128 maps x 64 images, and a null): share of 60 s",
+         f"{pixels / 60:.2f}"),
+        ("the same of what goes into the layer, beside", f"{features / 60:.2f}"),
+    ]  # fmt: skip
+
+
 def site(study: Study) -> Rows:
     """Notebooks by forked and by stock kernels; the book, fresh and again."""
     from oiplib import book, notebooks
@@ -265,10 +289,8 @@ def site(study: Study) -> Rows:
         path = Path(folder)
         _copy(study, path / "oip.db")
         copy = Study(path / "oip.db")
-        for other in copy.earlier_layers():
-            other.derive_from_patterns()
-        copy.selection()
-        copy.map_table()
+        copy.prepare()
+        correspondences(copy)
         some = maps[:16]
         forked, stock = (
             _seconds(lambda kind=kind: notebooks.run(
@@ -299,7 +321,16 @@ def site(study: Study) -> Rows:
 
 SECTIONS: dict[str, Callable[[Study], Rows]] = {
     f.__name__: f
-    for f in (rates, race, scaling, screening_3_9, screening_5_9, screening_3_16, site)
+    for f in (
+        rates,
+        race,
+        scaling,
+        screening_3_9,
+        screening_5_9,
+        screening_3_16,
+        similarities,
+        site,
+    )
 }
 
 

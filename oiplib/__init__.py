@@ -23,6 +23,7 @@ _HOMES = {
         "ScanSpec",
         "StudySpec",
         "TrialSpec",
+        "VarietySpec",
     ),
     "images": ("resize", "standardize"),
     "fluctuations": ("fluctuation_images",),

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ from .images import standardize
 from .progress import SILENT
 from .responses import LayerMaps, check_images
 from .specs import AscentSpec
-from .threads import side_by_side
+from .threads import first_alone, side_by_side
 
 BATCH_SIZE = 128
 
@@ -154,10 +155,25 @@ def chain(first: Ascents, second: Ascents) -> Ascents:
     )
 
 
+def climb(
+    layer: LayerMaps,
+    images: np.ndarray,
+    maps: np.ndarray,
+    stages: Sequence[AscentSpec],
+    progress: Any = SILENT,
+) -> Ascents:
+    """Several ascents, each from where the one before ended, as one; parameters as `ascend`."""
+    first, *others = stages
+    found = ascend(layer, images, maps, first, progress=progress)
+    for stage in others:
+        found = chain(found, ascend(layer, found.images, maps, stage, progress=progress))
+    return found
+
+
 def climber(layer: LayerMaps, objective: str) -> Any:
     """The compiled loop of a layer for an objective, made once and kept with it."""
     if objective not in layer.compiled:
-        layer.compiled[objective] = _compile(layer, objective)
+        layer.compiled[objective] = first_alone(_compile(layer, objective))
     return layer.compiled[objective]
 
 

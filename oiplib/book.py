@@ -18,6 +18,7 @@ from . import notebooks
 from .errors import InputError, OipError
 from .progress import bar
 from .study import Maps, Study
+from .trainings import correspondences
 
 # Browsers refuse these in a folder without a server, and load the fonts all the same.
 _PRELOADED_FONT = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
@@ -60,6 +61,8 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
     work = site.with_name(site.name + ".work")
     chosen = study.check_maps(maps)
     study.prepare(chosen)
+    if study.network.spec is not None:
+        correspondences(study)
     executed = notebooks.run(study, work / "notebooks", maps=chosen)
     pages = [*notebooks.CHAPTERS, *(notebooks.map_page(map) for map in chosen)]
     key = _key(study, work / "notebooks", pages)

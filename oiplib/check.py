@@ -13,7 +13,18 @@ from sqlalchemy.orm import Session, undefer
 from .errors import OipError
 from .progress import bar
 from .specs import GridSpec, Spec, stages_of, start_of
-from .store import Layer, Network, Oip, Reaction, Scan, Screening, Similarity, Store, check_name
+from .store import (
+    Correspondence,
+    Layer,
+    Network,
+    Oip,
+    Reaction,
+    Scan,
+    Screening,
+    Store,
+    Variety,
+    check_name,
+)
 
 
 def problems(store: Store) -> Iterator[str]:
@@ -122,12 +133,34 @@ def _reaction(row: Reaction) -> Iterator[str]:
         yield from _array("images", row.images, (len(np.unique(row.top_images)), *image))
 
 
-def _similarity(row: Similarity) -> Iterator[str]:
-    n = row.n_oips
+def _variety(row: Variety) -> Iterator[str]:
+    n, pairs = row.n_starts, row.n_starts * (row.n_starts - 1) // 2
+    network = row.layer.network
+    image = network.image_height, network.image_width, network.image_channels
+    if Spec.from_dict(row.spec).sha256 != row.spec_sha256:
+        yield "its spec isn't the one that its SHA-256 names"
     yield from _map(row.map, row.layer)
-    yield from _array("oips", row.oips, (n,))
-    yield from _array("peaks", row.peaks, (n, n))
-    yield from _array("shifts", row.shifts, (n, n, 2))
+    for name, shape in {
+        "starts": (n,),
+        "losses": (n,),
+        "patterns": (n,),
+        "peaks": (pairs,),
+        "features": (pairs,),
+        "shifts": (pairs, 2),
+        "null_features": row.null_peaks.shape,
+        "images": (row.n_patterns, *image),
+        "unlike_alike": row.unlike_losses.shape,
+        "unlike_images": (len(row.unlike_losses), *image),
+    }.items():
+        yield from _array(name, getattr(row, name), shape)
+    if set(row.patterns.tolist()) != set(range(row.n_patterns)):
+        yield f"its restarts don't show {row.n_patterns} patterns"
+
+
+def _correspondence(row: Correspondence) -> Iterator[str]:
+    shape = row.layer.n_maps, row.other.n_maps
+    for name in ("scores", "shuffled"):
+        yield from _array(name, getattr(row, name), shape)
 
 
 def _map(map: int, layer: Layer) -> Iterator[str]:
@@ -148,5 +181,6 @@ _CHECKS: dict[type[Any], Callable[[Any], Iterator[str]]] = {
     Reaction: _reaction,
     Scan: _scan,
     Oip: _oip,
-    Similarity: _similarity,
+    Variety: _variety,
+    Correspondence: _correspondence,
 }

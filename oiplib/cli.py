@@ -426,6 +426,32 @@ def replay(
         raise OipError(f"{len(failed)} of {len(replays)} OIPs don't hold")
 
 
+@_example("oip compare --layer Conv2D_2 --maps 0-7")
+@main.command()
+@_maps
+@_layer
+@_network
+@_db
+def compare(maps: str | None, layer: str | None, network: int | None, db: str | None) -> None:
+    """Do two trainings find the same filters? Which map corresponds to which.
+
+    Trains the same network three times more with other seeds, unless that is stored, and puts
+    the maps of the layer and of those before it into correspondence. With --maps, tells the
+    partners of these in each of the other networks.
+    """
+    from .store import Store
+    from .trainings import correspondences, partners, summary
+
+    Store(db).close()  # an error, where there is nothing to compare
+    study = _study(db, network, layer)
+    chosen = study.check_maps(maps) if maps is not None else []
+    layers = correspondences(study)
+    click.echo(_table([_rounded(row) for rows in layers.values() for row in summary(rows)]))
+    if chosen:
+        table = partners(study, layers[study.layer.name], chosen)
+        click.echo("\n" + _table([_rounded(row) for row in table]))
+
+
 @_example("oip check --db oip.db")
 @main.command()
 @_db
@@ -592,6 +618,10 @@ def _study(
 def _columns(row: dict[str, Any]) -> dict[str, Any]:
     told = {**row, "start": str(start_of(row["start"])), "loss": f"{row['loss']:.4f}"}
     return {name: told[name] for name in told if name not in _LONG}
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: f"{v:.2f}" if isinstance(v, float) else v for k, v in row.items()}
 
 
 def _replayed(each: Replay) -> dict[str, Any]:

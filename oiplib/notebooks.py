@@ -33,6 +33,10 @@ CHAPTERS = (
     "06-gallery",
     "atlas",
     "07-uniqueness",
+    "repetition",
+    "08-two-trainings",
+    "beside",
+    "digits",
     "query",
 )
 MAP_NOTEBOOK = "05-map"

@@ -223,21 +223,76 @@ def reactions(
     return figure
 
 
-def against_null(values: np.ndarray, null: np.ndarray, threshold: float, xlabel: str) -> Figure:
+def against_null(
+    values: np.ndarray,
+    null: np.ndarray,
+    threshold: float,
+    xlabel: str,
+    labels: tuple[str, str] = ("of the same map", "of different maps (null)"),
+    ylabel: str = "pairs (%)",
+) -> Figure:
     """Two distributions in [0, 1], and a threshold that comes from the second."""
     figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
     ax = figure.subplots()
     bins = np.linspace(0, 1, 51).tolist()
     for found, colour, label in (
-        (null, _SOFT, "of different maps (null)"),
-        (values, _LINE, "of the same map"),
+        (null, _SOFT, labels[1]),
+        (values, _LINE, labels[0]),
     ):
         share = np.full(len(found), 100 / max(1, len(found)))
         ax.hist(found, bins, weights=share, color=colour, alpha=0.75, label=label)
     ax.axvline(threshold, color=_ACCENT, linestyle="--", label=f"threshold {threshold:.2f}")
-    ax.set(xlabel=xlabel, ylabel="pairs (%)", xlim=(0, 1))
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1))
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def ranked(panels: dict[str, dict[str, np.ndarray]], ylabel: str, xlabel: str) -> Figure:
+    """Values of maps or pairs, each series sorted for itself, the largest first.
+
+    Parameters
+    ----------
+    panels
+        Title of a panel -> label of a series -> its values. A label that contains "null" is
+        drawn as one.
+    """
+    figure = Figure(figsize=(max(7.0, 2.9 * len(panels)), 3.1), dpi=_DPI, layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    colours = (_LINE, _ACCENT, "#6b7f8c")
+    for ax, (title, series) in zip(axes, panels.items(), strict=True):
+        for k, (label, values) in enumerate(series.items()):
+            ordered = np.sort(values[np.isfinite(values)])[::-1]
+            at = 100 * (np.arange(len(ordered)) + 0.5) / max(1, len(ordered))
+            style = ("--", ":")[k % 2] if "null" in label else "-"
+            ax.plot(at, ordered, color=colours[k % 3], linestyle=style, label=label)
+        ax.set(xlabel=xlabel, xlim=(0, 100), title=title)
+        ax.title.set_fontsize(10)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set(ylabel=ylabel)
+    axes[-1].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def kept_order(partners: dict[str, np.ndarray]) -> Figure:
+    """Number of each map against that of its partner in another training, a panel for each pair.
+
+    Parameters
+    ----------
+    partners
+        Title -> partner of each map, -1 where there is none.
+    """
+    figure = Figure(figsize=(2.9 * len(partners), 3.0), dpi=_DPI, layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(partners), sharey=True))
+    for ax, (title, of_map) in zip(axes, partners.items(), strict=True):
+        n = len(of_map)
+        ax.plot([0, n - 1], [0, n - 1], color=_SOFT, linewidth=1)
+        there = np.flatnonzero(of_map >= 0)
+        ax.plot(there, of_map[there], "o", color=_LINE, markersize=3)
+        ax.set(xlabel="map", xlim=(-1, n), ylim=(-1, n), title=title, aspect="equal")
+        ax.title.set_fontsize(9)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set(ylabel="its partner")
     return figure
 
 
@@ -293,6 +348,7 @@ def gallery_html(
             cells.append(f'<a href="{html.escape(links[i])}" style="{link}">{cell}</a>')
     tracks = f"repeat(auto-fill,minmax({width + 4}px,1fr))"
     style = f"display:grid;grid-template-columns:{tracks};gap:10px 8px;justify-items:center"
+    style += ";margin-bottom:1rem"
     if columns is not None:
         style += f";max-width:{columns * (width + 12)}px"
     return f'<div style="{style}">{"".join(cells)}</div>'

@@ -104,15 +104,12 @@ def differences(store: Store, ids: Sequence[int]) -> dict[str, tuple[Any, Any]]:
 
 
 def _again(study: Study, oips: Sequence[Oip]) -> Iterator[Replay]:
-    from .ascent import ascend, chain
+    from .ascent import climb
 
     layer = study.engine
     images = _start_images([start_of(oip.start) for oip in oips], layer.image_shape)
     maps = np.array([oip.map for oip in oips])
-    first, *others = stages_of(oips[0].spec)
-    found = ascend(layer, images, maps, first)
-    for stage in others:
-        found = chain(found, ascend(layer, found.images, maps, stage))
+    found = climb(layer, images, maps, stages_of(oips[0].spec))
     for i, oip in enumerate(oips):
         trace = found.traces[i, : found.steps[i] + 1]
         yield Replay(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import book
 from .study import Maps, Study, Summary
+from .trainings import correspondences, trainings
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def reproduce(
     stage("layers", lambda: _layers(study, chosen))
     stage("selection", lambda: _selection(study, chosen))
     stage("reactions", lambda: _reactions(study, chosen))
-    stage("similarities", lambda: f"{len(study.similarities(chosen))} maps' OIPs compared")
+    stage("variety", lambda: _variety(study, chosen))
+    stage("trainings", lambda: _trainings(study))
     stage("book", lambda: _book(study, site, chosen))
     return stages, study.summary(chosen)
 
@@ -96,6 +98,18 @@ def _reactions(study: Study, maps: list[int]) -> str:
     table = study.map_table(maps)
     responding = sum(row.get("digits", 0) > 0 for row in table)
     return f"{responding} of {len(table)} maps respond to some training image"
+
+
+def _variety(study: Study, maps: list[int]) -> str:
+    found = study.varieties(maps)
+    return f"{sum(row.n_starts for row in found.values()):,} restarts of {len(found)} maps"
+
+
+def _trainings(study: Study) -> str:
+    others = [each.network for each in trainings(study) if each.network.id != study.network.id]
+    accuracies = ", ".join(f"{network.accuracy:.2%}" for network in others)
+    layers = correspondences(study)
+    return f"{len(others)} more networks ({accuracies}), {len(layers)} layers compared"
 
 
 def _book(study: Study, site: Path, maps: list[int]) -> str:

@@ -15,6 +15,7 @@ from .errors import InputError
 from .fast import OwnMaps, faster
 from .images import Shape
 from .progress import SILENT
+from .threads import first_alone
 
 
 class LayerMaps:
@@ -57,12 +58,21 @@ class LayerMaps:
         self.silent_is_dead = _is_relu(chosen)
         before, self._activate = _before_activation(chosen)
         self._until_activation = keras.Model(quick.inputs[0], before)
+        inputs = chosen.input[0] if isinstance(chosen.input, list) else chosen.input
+        self._until_layer = keras.Model(quick.inputs[0], inputs)
         self._own = None
         if OwnMaps.can(chosen):
             self._own = keras.Model(quick.inputs[0], chosen.input), OwnMaps(chosen)
         images = tf.TensorSpec((None, *self.image_shape), tf.float32)
         #: Functions compiled for this layer, so that they are traced once.
-        self.compiled = {"responses": tf.function(self._traced, input_signature=[images])}
+        self.compiled = {
+            name: first_alone(tf.function(traced, input_signature=[images], autograph=False))
+            for name, traced in (
+                ("responses", self._traced),
+                ("features", self._traced_features),
+                ("activations", self._traced_activations),
+            )
+        }
 
     def traced(self, images: Any, maps: Any) -> tuple[Any, Any]:
         """Response and pre-activation of one map per image as tensors (n,), to be compiled.
@@ -84,6 +94,12 @@ class LayerMaps:
         positions = list(range(1, len(before.shape) - 1))
         after = self._activate(before)
         return tf.reduce_mean(after, axis=positions), tf.reduce_mean(before, axis=positions)
+
+    def _traced_activations(self, images: Any) -> Any:
+        return self._activate(self._until_activation(self._seen(images), training=False))
+
+    def _traced_features(self, images: Any) -> Any:
+        return self._until_layer(self._seen(images), training=False)
 
     def _seen(self, images: Any) -> Any:
         height, width, _ = self._until_activation.inputs[0].shape[1:]
@@ -134,7 +150,27 @@ class LayerMaps:
         array, float32, (n, map height, map width, maps)
         """
         check_images(images, self.image_shape)
-        return np.asarray(self._activate(self._until_activation(self._seen(images))))
+        return np.asarray(self.compiled["activations"](images))
+
+    def features(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+        """What goes into the layer: the network's own description of images.
+
+        Parameters
+        ----------
+        images : array, (n, height, width, channels), standardized
+
+        Returns
+        -------
+        array, float32, (n, rows, columns, channels)
+            The maps of the layer before, or (n, 1, 1, units) where they aren't maps.
+        """
+        check_images(images, self.image_shape)
+        found = [
+            np.asarray(self.compiled["features"](images[i : i + batch_size]))
+            for i in range(0, len(images), batch_size)
+        ]
+        whole = np.concatenate(found)
+        return whole if whole.ndim == 4 else whole.reshape(len(images), 1, 1, -1)
 
 
 def map_layers(model: Any) -> dict[str, tuple[int, ...]]:

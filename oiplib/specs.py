@@ -134,6 +134,22 @@ class CnnSpec(Spec):
         for name in ("weights_seed", "order_seed"):
             self._set(name, _count(name, getattr(self, name), 0))
 
+    def siblings(self) -> dict[str, CnnSpec]:
+        """The same training with the other seed of a pair: 0 and 1, or 2 and 3, and so on.
+
+        Returns
+        -------
+        dict
+            ``order``, ``weights``, ``both``: what is other. Each of the four has the same four
+            as its family.
+        """
+        order, weights = self.order_seed ^ 1, self.weights_seed ^ 1
+        return {
+            "order": self.replace(order_seed=order),
+            "weights": self.replace(weights_seed=weights),
+            "both": self.replace(weights_seed=weights, order_seed=order),
+        }
+
 
 @dataclass(frozen=True)
 class FluctuationSpec(Spec):
@@ -368,7 +384,7 @@ class ScanSpec(Spec):
     grid: GridSpec = field(default_factory=GridSpec)
     strategy: str = "race"
     rungs: tuple[RungSpec, ...] = ()
-    n_oips: int = 8
+    n_oips: int = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -396,12 +412,55 @@ class ScanSpec(Spec):
         rungs = [rung.replace(n_starts=2 * raced[0].n_starts) for rung in (*first, *raced[1:])]
         return self.replace(strategy="race", rungs=rungs, n_oips=1)
 
+    def compared(self) -> ScanSpec:
+        """A smaller race for one good OIP of every map, by which trainings are compared."""
+        raced = self.rungs if self.strategy == "race" else rungs_of("race")
+        fewer = [rung.replace(n_starts=max(2, rung.n_starts // 4)) for rung in raced]
+        return self.replace(strategy="race", rungs=fewer, n_oips=1)
+
     @property
     def climb(self) -> AscentSpec | ClimbSpec:
         """What an OIP of this scan has gone through since its start."""
         if self.strategy == "article":
             return self.rungs[-1].ascent
         return ClimbSpec(tuple(rung.ascent for rung in self.rungs))
+
+
+@dataclass(frozen=True)
+class VarietySpec(Spec):
+    """How many different patterns excite a map: restarts, then a search away from their results.
+
+    Attributes
+    ----------
+    fluctuation
+        What the random start images look like, with the root seed.
+    n_starts
+        How many restarts each map gets that come to excite it.
+    climb
+        What becomes of them. The first stage climbs the pre-activation, so that a start need
+        not excite the map.
+    n_unlike
+        How many further starts ascend away from the patterns that the restarts led to (after
+        Cadena et al. 2018).
+    """
+
+    fluctuation: FluctuationSpec = field(default_factory=FluctuationSpec)
+    n_starts: int = 64
+    climb: ClimbSpec = field(
+        default_factory=lambda: ClimbSpec(
+            (
+                AscentSpec(11, 0.8, n_steps=0, objective="pre-activation"),
+                AscentSpec(91, 0.8, n_steps=0, schedule="cosine"),
+            )
+        )
+    )
+    n_unlike: int = 8
+
+    def __post_init__(self) -> None:
+        _instance("fluctuation", self.fluctuation, FluctuationSpec)
+        _instance("climb", self.climb, ClimbSpec)
+        self._set("n_starts", _count("n_starts", self.n_starts, 2))
+        self._set("n_unlike", _count("n_unlike", self.n_unlike, 1))
 
 
 @dataclass(frozen=True)
@@ -418,17 +477,21 @@ class StudySpec(Spec):
         Random fluctuation images for every map.
     scan
         The precursor scan.
+    variety
+        The restarts by which is judged whether OIPs are unique.
     """
 
     cnn: CnnSpec = field(default_factory=CnnSpec)
     layer: str = "Conv2D_3"
     trials: TrialSpec = field(default_factory=TrialSpec)
     scan: ScanSpec = field(default_factory=ScanSpec)
+    variety: VarietySpec = field(default_factory=VarietySpec)
 
     def __post_init__(self) -> None:
         _instance("cnn", self.cnn, CnnSpec)
         _instance("trials", self.trials, TrialSpec)
         _instance("scan", self.scan, ScanSpec)
+        _instance("variety", self.variety, VarietySpec)
 
     @classmethod
     def of(cls, seed: int = 0, quick: bool = False) -> StudySpec:
@@ -437,6 +500,7 @@ class StudySpec(Spec):
             cnn=CnnSpec(weights_seed=seed, order_seed=seed),
             trials=TrialSpec(fluctuation=FluctuationSpec(seed=seed)),
             scan=ScanSpec(seed=seed),
+            variety=VarietySpec(fluctuation=FluctuationSpec(seed=seed)),
         )
         if not quick:
             return spec
@@ -444,6 +508,7 @@ class StudySpec(Spec):
             cnn=spec.cnn.replace(epochs=2),
             trials=spec.trials.replace(n_trials=2, ascent=AscentSpec(n_epochs=120)),
             scan=spec.scan.replace(grid=GridSpec(values=(0.2, 0.8))),
+            variety=spec.variety.replace(n_starts=16, n_unlike=2),
         )
 
 

@@ -36,6 +36,7 @@ from .specs import (
     Start,
     StudySpec,
     TrialSpec,
+    VarietySpec,
 )
 from .store import (
     Layer,
@@ -47,8 +48,8 @@ from .store import (
     Rung,
     Scan,
     Screening,
-    Similarity,
     Store,
+    Variety,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Study:
         data: str | os.PathLike[str] | None = None,
     ) -> None:
         self.store = db if isinstance(db, Store) else Store(db, create=True)
-        self._data = data
+        self.data = data
         if isinstance(spec, str):
             spec = StudySpec.from_json(spec)
         if network is None and spec is None:
@@ -184,7 +185,10 @@ class Study:
             return parts
         total = sum(last - first for first, last in parts)
         ready = total - sum(last - first for first, last in missing)
-        with self._run("screen", grid) as run_id, bar(total, "Screening", "patterns", ready) as b:
+        with (
+            self.running("screen", grid) as run_id,
+            bar(total, "Screening", "patterns", ready) as b,
+        ):
             for part in missing:
                 found = precursor.screen(self.engine, grid, part, progress=b)
                 self.store.add(self._screening_row(grid, part, found, run_id))
@@ -262,7 +266,7 @@ class Study:
             spec = self.spec.trials.fluctuation
             starts = [FluctuationStart(spec, map=0, trial=trial) for trial in range(2048)]
             images = fluctuation_images(starts, self.engine.image_shape)
-        with self._run("react", None) as run_id, bar(len(images), f"{kind}s", "images") as progress:
+        with self.running("react") as run_id, bar(len(images), f"{kind}s", "images") as progress:
             responses, before = self.engine.respond(images, progress=progress)
             top = np.argsort(-responses, axis=0, kind="stable")[:_N_TOP].T
             classes = [responses[labels == label].mean(axis=0) for label in np.unique(labels)]
@@ -282,47 +286,98 @@ class Study:
             self.store.add(row)
         return row
 
-    def similarities(self, maps: Maps = None) -> dict[int, Similarity]:
-        """How alike the OIPs of each map are, computed anew where a map has new ones.
+    def varieties(self, maps: Maps = None) -> dict[int, Variety]:
+        """How many different patterns excite each map: restarts, and a search away from them.
 
         Returns
         -------
         dict
-            Map -> `Similarity`, for the maps that have OIPs.
+            Map -> `Variety`. Maps that no start could excite, and a map that is the only one of
+            its layer, are missing.
         """
-        from .uniqueness import aligned
-
-        chosen = self.check_maps(maps)
-        ids: dict[int, list[int]] = {}
-        for row in self.rows(chosen):
-            ids.setdefault(row["map"], []).append(row["id"])
-        known = self.store.similarities(self.layer.id)
-        missing = [m for m in ids if m not in known or known[m].oips.tolist() != ids[m]]
+        spec, chosen = self.spec.variety, self.check_maps(maps)
+        known = self.store.varieties(self.layer.id, spec.sha256)
+        missing = [map for map in chosen if map not in known]
         if missing:
-            with self._run("compare", None) as run_id, bar(len(missing), "Alike", "maps") as b:
-                found = []
-                for map in missing:
-                    oips = self.oips(map)
-                    images = np.array([oip.image for oip in oips])
-                    peaks, shifts = aligned(images, images)
-                    pairs = peaks[np.triu_indices(len(oips), 1)]
-                    found.append(
-                        Similarity(
-                            layer_id=self.layer.id,
-                            run_id=run_id,
-                            map=map,
-                            n_oips=len(oips),
-                            median=float(np.median(pairs)) if len(pairs) else None,
-                            least=float(pairs.min()) if len(pairs) else None,
-                            oips=np.array([oip.id for oip in oips]),
-                            peaks=peaks,
-                            shifts=shifts,
-                        )
-                    )
-                    b.update(1)
-                self.store.put_similarities(found)
-            known = self.store.similarities(self.layer.id)
-        return {map: known[map] for map in ids}
+            self.store.add(*self._varieties(spec, missing))
+            known = self.store.varieties(self.layer.id, spec.sha256)
+        return {map: known[map] for map in chosen if map in known}
+
+    def _varieties(self, spec: VarietySpec, maps: list[int]) -> list[Variety]:
+        from . import variety
+
+        # The null needs other maps.
+        others = [m for m in range(self.layer.n_maps) if m not in maps][:8] if len(maps) < 8 else []
+        shown = sorted([*maps, *others])
+        with self.running("restart", spec) as run_id:
+            with bar(len(shown), "Restarts", "maps") as progress:
+                found = [
+                    each
+                    for each in variety.restart(self.engine, spec, shown, progress)
+                    if len(each.starts) > 1
+                ]
+            if len(found) < 2:
+                return []
+            with bar(2 * len(found), "Similarities", "maps") as progress:
+                pixels = variety.compare([each.images for each in found], progress=progress)
+                inside = [self.engine.features(each.images) for each in found]
+                features = variety.compare(inside, progress=progress)
+            nulls = [
+                np.array([variety.histogram(pairs.null) for pairs in space])
+                for space in (pixels, features)
+            ]
+            limits = [variety.threshold(null.sum(axis=0)) for null in nulls]
+            labels = [
+                variety.patterns(pairs.peaks, len(each.starts), limits[0])
+                for pairs, each in zip(pixels, found, strict=True)
+            ]
+            with bar(len(found), "Unlike these", "maps") as progress:
+                unlike = list(
+                    variety.unlike(self.engine, spec, found, pixels, labels, limits[0], progress)
+                )
+        rows = []
+        for k, each in enumerate(found):
+            best = [np.flatnonzero(labels[k] == p) for p in range(labels[k].max() + 1)]
+            shown_best = [own[np.argmax(each.losses[own])] for own in best]
+            different = unlike[k].losses[unlike[k].alike < limits[0]]
+            rows.append(
+                Variety(
+                    layer_id=self.layer.id,
+                    run_id=run_id,
+                    map=each.map,
+                    spec=spec.to_dict(),
+                    spec_sha256=spec.sha256,
+                    n_starts=len(each.starts),
+                    n_patterns=len(best),
+                    commonest=len(best[0]) / len(each.starts),
+                    median=float(np.median(pixels[k].peaks)),
+                    best_loss=float(each.losses.max()),
+                    unlike_loss=float(different.max()) if len(different) else None,
+                    threshold=limits[0],
+                    feature_threshold=limits[1],
+                    starts=each.starts,
+                    losses=each.losses,
+                    patterns=labels[k],
+                    peaks=pixels[k].peaks,
+                    features=features[k].peaks,
+                    shifts=pixels[k].shifts,
+                    null_peaks=nulls[0][k],
+                    null_features=nulls[1][k],
+                    images=np.array([in_bytes(each.images[i]) for i in shown_best]),
+                    unlike_losses=unlike[k].losses,
+                    unlike_alike=unlike[k].alike,
+                    unlike_images=np.array([in_bytes(image) for image in unlike[k].images]),
+                )
+            )
+        return [row for row in rows if row.map in maps]
+
+    def derive_for_comparison(self) -> list[int]:
+        """One good OIP for every map that has none; returns the maps searched."""
+        known = {row["map"] for row in self.rows()}
+        missing = [map for map in self.check_maps() if map not in known]
+        spec = self.spec.scan.compared()
+        title = f"{self.layer.name} of {self.network.name}"
+        return self._derive(spec, missing, title, "comparison")
 
     def map_table(self, maps: Maps = None) -> list[dict[str, Any]]:
         """What became of each map.
@@ -419,7 +474,12 @@ class Study:
         kinds = {layer["config"].get("name"): layer["class_name"] for layer in told}
         scan = self.spec.scan.replace(n_oips=1)
         return [
-            Study(self.store, self.spec.replace(layer=layer.name, scan=scan), self.network.id)
+            Study(
+                self.store,
+                self.spec.replace(layer=layer.name, scan=scan),
+                self.network.id,
+                data=self.data,
+            )
             for layer in reversed(self.network.layers)
             if layer.position < self.layer.position and kinds.get(layer.name) == "Conv2D"
         ]
@@ -441,7 +501,7 @@ class Study:
         stored = self.store.network_with(row.weights_sha256, row.architecture)
         if stored is not None:
             return stored.id
-        with self._run("import", None) as run_id:
+        with self.running("import") as run_id:
             row.run_id = run_id
             self.store.add(row)
         return row.id
@@ -530,7 +590,8 @@ class Study:
             rows = [*self.rows([map]), *self.rows(best=True)]
         losses = [(row["id"], row["map"], row["loss"]) for row in rows]
         scans = self.store.scan_keys(self.layer.id, map)
-        told = repr((self.network.weights_sha256, self.spec.sha256, losses, scans))
+        compared = self.store.comparing_runs(self.layer.id)
+        told = repr((self.network.weights_sha256, self.spec.sha256, losses, scans, compared))
         return hashlib.sha256(told.encode()).hexdigest()
 
     def prepare(self, maps: Maps = None) -> None:
@@ -541,7 +602,7 @@ class Study:
             other.derive_from_patterns([m for m in chosen if m < other.layer.n_maps])
         self.selection(chosen)
         self.map_table(chosen)
-        self.similarities(chosen)
+        self.varieties(chosen)
 
     # --- the engine ---
 
@@ -567,7 +628,7 @@ class Study:
             raise InputError(
                 f"network {self.network.id} ({self.network.name}) came as a model, without data"
             )
-        return data.load(self.spec.cnn.dataset, self._data)
+        return data.load(self.spec.cnn.dataset, self.data)
 
     # --- how it is done ---
 
@@ -586,6 +647,9 @@ class Study:
             main = self.store.main_scan(self.network.id, origin)
             if main is not None:
                 parts["layer"], parts[name] = main[0], kind.from_dict(main[1])
+        variety = self.store.main_variety(self.network.id)
+        if variety is not None:
+            parts["variety"] = VarietySpec.from_dict(variety)
         layers = self.network.layers
         if "layer" not in parts and StudySpec().layer not in [layer.name for layer in layers]:
             spatial = [layer for layer in layers if layer.map_height * layer.map_width > 1]
@@ -608,9 +672,11 @@ class Study:
 
         spec = self.spec.cnn
         dataset = self.dataset()
-        with self._run("train", spec) as run_id:
-            model, history = network.train(spec, dataset, title="Training")
-            row = self._network_row(model, f"{Path(dataset.name).stem}-{spec.weights_seed}", run_id)
+        # Of the initial weights, and of the images' order.
+        seeds = "-".join(map(str, dict.fromkeys((spec.weights_seed, spec.order_seed))))
+        with self.running("train", spec) as run_id:
+            model, history = network.train(spec, dataset, title=f"Training, seeds {seeds}")
+            row = self._network_row(model, f"{Path(dataset.name).stem}-{seeds}", run_id)
             row.spec, row.spec_sha256, row.history = spec.to_dict(), key, history
             row.accuracy = network.evaluate(model, dataset.test_images, dataset.test_labels)
             self.store.add(row)
@@ -656,7 +722,7 @@ class Study:
         if isinstance(spec, ScanSpec) and spec.strategy == "race":
             screening = self._screening_of(self.screening(spec.grid))
         kind = "select" if origin == "selection" else "derive"
-        with self._run(kind, spec) as run_id, bar(len(missing), title, "maps") as progress:
+        with self.running(kind, spec) as run_id, bar(len(missing), title, "maps") as progress:
             if isinstance(spec, TrialSpec):
                 found = precursor.try_fluctuations(self.engine, spec, missing, progress)
             else:
@@ -678,18 +744,28 @@ class Study:
                 for number, rung in enumerate(found.rungs)
             ],
         )
+        losses = found.ascents.losses
         oips = [
-            self._oip(found, i, start, spec, run_id)
+            self._oip(found, i, start, spec, run_id, whole=losses[i] == losses.max())
             for i, start in enumerate(found.starts)
-            if found.ascents.losses[i] > 0 and origin != "selection"
+            if losses[i] > 0 and origin != "selection"
         ]
         self.store.add_scans([scan], oips)
 
     def _oip(
-        self, found: MapScan, i: int, start: Start, spec: TrialSpec | ScanSpec, run_id: int
+        self,
+        found: MapScan,
+        i: int,
+        start: Start,
+        spec: TrialSpec | ScanSpec,
+        run_id: int,
+        whole: bool,
     ) -> Oip:
+        """A row; `whole`: with all frames, else with the first and the last."""
         ascents, steps = found.ascents, int(found.ascents.steps[i])
-        reached = ascents.report_steps <= steps
+        reached = np.flatnonzero(ascents.report_steps <= steps)
+        if not whole:
+            reached = reached[[0, -1]]
         climb = spec.climb
         identity = (self.network.weights_sha256, self.layer.name, str(found.map))
         told = "|".join([*identity, start.to_json(), climb.to_json()])
@@ -715,7 +791,7 @@ class Study:
         )
 
     @contextmanager
-    def _run(self, kind: str, spec: Any) -> Iterator[int]:
+    def running(self, kind: str, spec: Any = None) -> Iterator[int]:
         """Note in the database that work goes on, and how it ended."""
         asked = None if spec is None else spec.to_dict()
         run_id = self.store.start_run(kind, asked, environment())

@@ -12,6 +12,7 @@ import pytest
 
 from oiplib import (
     AscentSpec,
+    ClimbSpec,
     CnnSpec,
     FluctuationSpec,
     GridSpec,
@@ -21,6 +22,7 @@ from oiplib import (
     Study,
     StudySpec,
     TrialSpec,
+    VarietySpec,
     book,
     data,
     notebooks,
@@ -62,6 +64,16 @@ def tiny_spec(digits):
             ),
             n_oips=3,
         ),
+        variety=VarietySpec(
+            n_starts=6,
+            climb=ClimbSpec(
+                (
+                    AscentSpec(6, 0.3, n_steps=0, objective="pre-activation"),
+                    AscentSpec(21, 0.3, n_steps=0, schedule="cosine"),
+                )
+            ),
+            n_unlike=2,
+        ),
     )
 
 
@@ -72,6 +84,7 @@ def tiny_study(tiny_spec, tmp_path_factory):
     study.screening()
     study.derive_from_fluctuations()
     study.derive_from_patterns()
+    study.varieties()
     return study
 
 

@@ -91,6 +91,10 @@ NOT_FINITE = np.full((28, 28, 1), np.nan, np.float32)
         ("UPDATE networks SET architecture = ? WHERE id = 1", [lambda_model], "networks row 1: "),
         ("UPDATE networks SET name = '<script>' WHERE id = 1", [], "networks row 1: '<script>' is"),
         ("UPDATE layers SET name = 'a&b' WHERE id = 5", [], "networks row 1: 'a&b' is no name"),
+        ("UPDATE varieties SET peaks = ? WHERE id = 1", [blob(np.zeros(1, "f2"))], "peaks has the"),
+        ("UPDATE varieties SET map = 99 WHERE id = 1", [], "varieties row 1: there is no map 99"),
+        ("UPDATE varieties SET n_patterns = 50 WHERE id = 1", [], "don't show 50 patterns"),
+        ("UPDATE varieties SET spec_sha256 = 'ab' WHERE id = 1", [], "its spec isn't the one"),
         ("UPDATE networks SET image_height = 27 WHERE id = 1", [], "images of another size"),
     ],
 )

@@ -84,21 +84,22 @@ def test_a_study_is_the_same_there(url, tiny_spec, tiny_study, oip):
 def test_views_are_the_same_there(url, copy):
     there, here = Store(url, create=True), Store(copy, create=True)
     merge(there, here)
-    for store in (there, here):
-        Study(store).similarities()
     for name in VIEWS:
         columns = {
             "oip_list": "map, loss",
             "best_oips": "map, loss",
             "maps": "map, loss",
             "uniqueness": "map, median_similarity",
+            "correspondence_list": "median_score",
         }.get(name, "*")
         query = f"SELECT {columns} FROM {name}"
         answers = []
         for store in (there, here):
             with store.session() as session:
                 answers.append(session.connection().exec_driver_sql(query).all())
-        assert len(answers[0]) == len(answers[1]) > 0
+        assert len(answers[0]) == len(answers[1])
+        # Comparisons of trainings stay where they were made.
+        assert len(answers[0]) > 0 or name == "correspondence_list"
         if columns != "*":
             assert sorted(map(tuple, answers[0])) == sorted(map(tuple, answers[1]))
 

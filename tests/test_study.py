@@ -29,7 +29,7 @@ def test_what_is_stored_is_not_computed_again(tiny_study, tiny_spec):
     assert runs(again) == before
     assert {status for _, status in before} == {"done"}
     kinds = [kind for kind, _ in before if kind not in ("react", "select")]
-    assert kinds == ["train", "screen", "derive", "derive"]
+    assert kinds == ["train", "screen", "derive", "derive", "restart"]
 
 
 def test_a_selection_is_judged_by_ascents_of_which_none_is_dropped(tiny_study):
@@ -226,26 +226,37 @@ def test_digits_that_excite_a_map_most_and_its_response_to_each_class(copy, tiny
     assert (random.top_responses.max(axis=1) > 0).tolist() == (random.n_reacting > 0).tolist()
 
 
-def test_how_alike_the_oips_of_a_map_are(copy):
+def test_how_different_the_patterns_of_a_map_are(copy, tiny_study):
     from oiplib.uniqueness import similarities
+    from oiplib.variety import restart, square
 
     study = Study(copy)
-    found = study.similarities()
-    assert sorted(found) == sorted({row["map"] for row in study.rows()})
-    for map in (0, 3):
-        images = np.array([oip.image for oip in study.oips(map)])
-        direct = similarities(images, images)
-        assert found[map].oips.tolist() == [oip.id for oip in study.oips(map)]
-        assert found[map].peaks.tobytes() == direct.tobytes()
-        pairs = direct[np.triu_indices(len(images), 1)]
-        assert found[map].median == pytest.approx(np.median(pairs))
-        assert found[map].least == pairs.min()
+    assert study.spec.variety == tiny_study.spec.variety
     before = runs(study)
-    assert study.similarities([3])[3].id == found[3].id
+    found = study.varieties()
     assert runs(study) == before
-    # A new OIP makes its map's comparison old, and no other's.
-    study.spec = study.spec.replace(scan=study.spec.scan.replace(n_oips=4))
-    study.derive_from_patterns([3])
-    again = study.similarities([0, 3])
-    assert again[3].n_oips > found[3].n_oips
-    assert again[0].id == found[0].id
+    for each in restart(study.engine, study.spec.variety, [0, 3]):
+        row = found[each.map]
+        # The numbers lead back to the same ascents, whichever maps are restarted with it.
+        assert row.starts.tolist() == each.starts.tolist()
+        assert row.losses.tobytes() == each.losses.tobytes()
+        direct = similarities(each.images, each.images)
+        np.testing.assert_allclose(square(row.peaks, row.n_starts), direct, atol=2e-3)
+        assert row.best_loss == row.losses.max()
+        assert len(row.images) == row.n_patterns == row.patterns.max() + 1
+        assert row.null_peaks.sum() == row.null_features.sum() == len(row.peaks)
+        best = each.images[np.argmax(np.where(row.patterns == 0, each.losses, -1))]
+        assert np.corrcoef(row.images[0].ravel(), best.ravel())[0, 1] > 0.999
+        different = row.unlike_losses[row.unlike_alike < row.threshold]
+        assert row.unlike_loss == (different.max() if len(different) else None)
+
+
+def test_one_more_map_gets_a_null_of_its_own(copy):
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("DELETE FROM varieties")
+    study = Study(copy)
+    study.spec = study.spec.replace(variety=study.spec.variety.replace(n_starts=3))
+    row = study.varieties([3])[3]
+    assert row.null_peaks.sum() == 3
+    assert list(study.varieties([3])) == [3]
+    assert len(study.store.varieties(study.layer.id, study.spec.variety.sha256)) == 1

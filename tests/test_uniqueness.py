@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from oiplib.uniqueness import aligned, clusters, layout, of_pairs, other_maps, similarities
+from oiplib.uniqueness import (
+    aligned,
+    all_pairs,
+    clusters,
+    equally_coarse,
+    layout,
+    of_pairs,
+    repetition,
+    shoved,
+    similarities,
+    spectra_of,
+)
 
 
 def direct(a, b):
@@ -75,16 +86,84 @@ def test_alike_images_become_neighbours():
     assert np.mean(beside) > 0.6  # by chance 0.23
 
 
-def test_pairs_are_the_diagonal(images):
-    found = of_pairs(images[:4], images[1:], chunk=3)
-    np.testing.assert_allclose(found, np.diag(similarities(images[:4], images[1:])), atol=1e-6)
+@pytest.mark.parametrize("channels", [2, 16])
+def test_all_pairs_are_the_upper_triangle(channels):
+    images = np.random.default_rng(5).normal(size=(7, 12, 9, channels)).astype(np.float32)
+    whole, moved = aligned(images, images)
+    peaks, shifts = all_pairs(spectra_of(images))
+    i, j = np.triu_indices(7, 1)
+    np.testing.assert_allclose(peaks, whole[i, j], atol=1e-5)
+    assert (shifts == moved[i, j]).all()
+    chosen, others = spectra_of(images[:4]), spectra_of(images[4:])
+    found = of_pairs(chosen, others, np.array([0, 3, 3]), np.array([2, 0, 1]))
+    np.testing.assert_allclose(found, whole[[0, 3, 3], [6, 4, 5]], atol=1e-5)
 
 
-def test_a_null_has_pairs_of_different_maps_only():
-    maps = np.repeat(np.arange(5), [40, 3, 3, 3, 1])
-    first, second = other_maps(maps, 500)
-    assert (maps[first] != maps[second]).all()
-    assert len(set(zip(first.tolist(), second.tolist(), strict=True))) > 100
+def test_an_image_is_shoved_just_out_of_reach():
+    rng = np.random.default_rng(6)
+    images = rng.normal(size=(3, 28, 28, 1)).astype(np.float32)
+    images -= images.mean(axis=(1, 2, 3), keepdims=True)
+    alike = np.roll(images[0], (4, -3), axis=(0, 1)) + 0.3 * images[1]
+    alike -= alike.mean()
+    others = np.stack([alike, images[2]])
+    both = np.stack([images[0], images[1]])
+    assert similarities(both, others).max() > 0.7
+    out = shoved(both, [others, others[1:]], [spectra_of(others), spectra_of(others[1:])], 0.3)
+    assert similarities(out[:1], others).max() == pytest.approx(0.3, abs=0.03)
+    assert similarities(out[:1], both[:1])[0, 0] > 0.5  # and no further than needed
+    # The second had nothing near it that it should avoid.
+    assert out[1].tobytes() == images[1].tobytes()
+
+
+@pytest.mark.parametrize("shift", [(9, 0), (0, 10), (8, 6), (7, -9)])
+def test_a_planted_repetition_is_found(shift):
+    """A pattern stands twice in noise: how far apart is told, and it beats the null."""
+    rng = np.random.default_rng(7)
+    image = 0.2 * rng.normal(size=(28, 28, 1))
+    pattern = rng.normal(size=(7, 7, 1))
+    y, x = 3, 3 if shift[1] >= 0 else 15
+    for dy, dx in ((0, 0), shift):
+        image[y + dy : y + dy + 7, x + dx : x + dx + 7] += pattern
+    peaks, shifts = repetition(np.stack([image, 3 * image + 5]))
+    assert (shifts == shift).all()
+    assert peaks[0] == pytest.approx(peaks[1])
+    null = [repetition(equally_coarse(image[None], seed))[0][0] for seed in range(40)]
+    assert peaks[0] > np.quantile(null, 0.95)
+
+
+def test_a_tiling_repeats_perfectly_and_noise_does_not():
+    rng = np.random.default_rng(8)
+    tile = rng.normal(size=(7, 7, 1))
+    peaks, shifts = repetition(np.stack([np.tile(tile, (4, 4, 1)), rng.normal(size=(28, 28, 1))]))
+    assert peaks[0] == pytest.approx(1, abs=1e-4)
+    assert (shifts[0] % 7 == 0).all()
+    assert peaks[1] < 0.4
+    assert repetition(np.ones((1, 28, 28, 1)))[0] == 0
+
+
+def test_a_line_moved_along_itself_is_no_repetition():
+    y, x = np.mgrid[:28, :28]
+    line = np.exp(-((y - x) ** 2) / 8.0)[None, ..., None]
+    assert repetition(line)[0][0] < 0.1
+    lines = line + np.exp(-((y - x - 12) ** 2) / 8.0)[None, ..., None]
+    peaks, shifts = repetition(lines)
+    assert peaks[0] > 0.4
+    assert abs(shifts[0][0] - shifts[0][1]) == 12
+
+
+def test_the_null_of_repetition_is_as_coarse():
+    """Its neighbouring pixels are as much alike, on the average over directions."""
+    rng = np.random.default_rng(9)
+    smooth = np.cumsum(np.cumsum(rng.normal(size=(1, 28, 28, 1)), axis=1), axis=2)
+    for image in (smooth, rng.normal(size=(1, 28, 28, 1))):
+
+        def neighbours(x):
+            rows = np.corrcoef(x[1:].ravel(), x[:-1].ravel())[0, 1]
+            columns = np.corrcoef(x[:, 1:].ravel(), x[:, :-1].ravel())[0, 1]
+            return (rows + columns) / 2
+
+        nulls = [neighbours(equally_coarse(image, seed)[0]) for seed in range(20)]
+        assert np.mean(nulls) == pytest.approx(neighbours(image[0]), abs=0.1)
 
 
 def test_clusters_are_found_where_they_were_planted():
@@ -103,7 +182,8 @@ def test_clusters_are_found_where_they_were_planted():
     kinds = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2])
     patterns = rng.normal(size=(3, 12, 12, 1))
     images = np.stack([placed(patterns[kind]) for kind in kinds])
-    null = of_pairs(unrelated(200), unrelated(200))
+    each = np.arange(200)
+    null = of_pairs(spectra_of(unrelated(200)), spectra_of(unrelated(200)), each, each)
     labels = clusters(similarities(images, images), float(np.quantile(null, 0.99)))
     assert labels.tolist() == kinds.tolist()
     assert clusters(np.ones((1, 1)), 0.5).tolist() == [0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -11,15 +10,15 @@ import numpy as np
 from datasette import hookimpl
 from markupsafe import Markup
 
+from oiplib.errors import OipError
 from oiplib.pictures import data_uri
-
-_MAGIC = b"\x93NUMPY"
+from oiplib.store.arrays import is_packed, unpacked
 
 
 @hookimpl
 def render_cell(row: Any, value: Any, column: str, database: str, datasette: Any) -> Any:
     """What a cell shows; None leaves it to Datasette."""
-    if isinstance(value, bytes) and value.startswith(_MAGIC):
+    if isinstance(value, bytes) and is_packed(value):
         return _array(value)
     if column == "map" and isinstance(value, int) and {"network", "layer"} <= set(row.keys()):
         asked = urlencode({"map": value, "network": row["network"], "layer": row["layer"]})
@@ -30,8 +29,8 @@ def render_cell(row: Any, value: Any, column: str, database: str, datasette: Any
 
 def _array(value: bytes) -> Markup:
     try:
-        array = np.load(io.BytesIO(value), allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+        array = unpacked(value)
+    except OipError:
         return Markup("a damaged array")
     if array.size and array.ndim in (3, 4) and array.dtype.kind in "fiu":
         if not np.isfinite(array).all():

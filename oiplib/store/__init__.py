@@ -4,6 +4,7 @@ from .database import OipFilter, Store, check_name, database_url
 from .merge import merge
 from .models import (
     ROW_FIELDS,
+    Correspondence,
     Layer,
     Network,
     Oip,
@@ -12,7 +13,7 @@ from .models import (
     Rung,
     Scan,
     Screening,
-    Similarity,
+    Variety,
 )
 from .oips import Oips
 from .views import VIEWS
@@ -20,6 +21,7 @@ from .views import VIEWS
 __all__ = [
     "ROW_FIELDS",
     "VIEWS",
+    "Correspondence",
     "Layer",
     "Network",
     "Oip",
@@ -30,8 +32,8 @@ __all__ = [
     "Rung",
     "Scan",
     "Screening",
-    "Similarity",
     "Store",
+    "Variety",
     "check_name",
     "database_url",
     "merge",

@@ -1,11 +1,13 @@
-"""Arrays in database columns: NumPy's own ``.npy`` bytes, with declared type and rank.
+"""Arrays in database columns: NumPy's own ``.npy`` bytes by zlib, with declared type and rank.
 
-The format can't carry code (pickle is refused), and any NumPy reads it without us.
+The format can't carry code (pickle is refused), and Python reads it without us:
+``np.load(io.BytesIO(zlib.decompress(value)))``. Older databases hold some arrays without zlib.
 """
 
 from __future__ import annotations
 
 import io
+import zlib
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,38 @@ from sqlalchemy import LargeBinary
 from sqlalchemy.types import TypeDecorator
 
 from ..errors import OipError
+
+_MAGIC = b"\x93NUMPY"
+# No array of ours is larger; a few bytes from a stranger could swell beyond the memory.
+_LARGEST = 1 << 30
+
+
+def is_packed(value: bytes) -> bool:
+    """Whether bytes look like those of an array."""
+    return value.startswith((_MAGIC, b"\x78\x9c"))
+
+
+def packed(array: np.ndarray) -> bytes:
+    """An array as bytes."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return zlib.compress(buffer.getvalue())
+
+
+def unpacked(value: bytes) -> np.ndarray:
+    """The array that `packed` took apart.
+
+    Raises
+    ------
+    OipError
+        If the bytes are none.
+    """
+    try:
+        if not value.startswith(_MAGIC):
+            value = zlib.decompressobj().decompress(value, _LARGEST)
+        return np.asarray(np.load(io.BytesIO(value), allow_pickle=False))
+    except (ValueError, EOFError, OSError, TypeError, zlib.error) as error:
+        raise OipError(f"the database holds a damaged array: {error}") from None
 
 
 class Array(TypeDecorator[np.ndarray]):
@@ -39,9 +73,7 @@ class Array(TypeDecorator[np.ndarray]):
             return None
         if value.ndim != self.ndim:
             raise ValueError(f"an array with {self.ndim} axes is needed, not {value.shape}")
-        buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(value, self.dtype), allow_pickle=False)
-        return buffer.getvalue()
+        return packed(np.ascontiguousarray(value, self.dtype))
 
     def process_result_value(self, value: bytes | None, dialect: Any) -> np.ndarray | None:
         """The stored array.
@@ -53,10 +85,7 @@ class Array(TypeDecorator[np.ndarray]):
         """
         if value is None:
             return None
-        try:
-            array = np.load(io.BytesIO(value), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise OipError(f"the database holds a damaged array: {error}") from None
+        array = unpacked(value)
         if array.dtype != self.dtype or array.ndim != self.ndim:
             raise OipError(
                 f"the database holds an array of {array.dtype} with {array.ndim} axes where "

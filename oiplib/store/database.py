@@ -20,7 +20,17 @@ from sqlalchemy.orm.attributes import instance_state
 
 from ..errors import InputError, OipError
 from . import schema
-from .models import Layer, Network, Oip, Reaction, Run, Scan, Screening, Similarity
+from .models import (
+    Correspondence,
+    Layer,
+    Network,
+    Oip,
+    Reaction,
+    Run,
+    Scan,
+    Screening,
+    Variety,
+)
 from .oips import Oips
 
 Row = dict[str, Any]
@@ -211,14 +221,13 @@ class Store:
 
     # --- units of work ---
 
-    def add(self, row: Network | Screening | Reaction) -> bool:
-        """Store a finished network, screening or reaction; False if it is stored already."""
+    def add(self, *rows: Network | Screening | Reaction | Variety) -> int:
+        """Store finished results, all or nothing; returns how many weren't stored already."""
 
-        def add(session: Session) -> bool:
-            if session.scalar(_same(row)) is not None:
-                return False
-            session.add(row)
-            return True
+        def add(session: Session) -> int:
+            new = [row for row in rows if session.scalar(_same(row)) is None]
+            session.add_all(new)
+            return len(new)
 
         return self._write(add)
 
@@ -335,19 +344,57 @@ class Store:
                 ),
             )
 
-    def similarities(self, layer_id: int) -> dict[int, Similarity]:
-        """How alike the OIPs of each map of a layer are, by map."""
-        chosen = select(Similarity).where(Similarity.layer_id == layer_id)
+    def varieties(self, layer_id: int, spec_sha256: str) -> dict[int, Variety]:
+        """How different the patterns of a layer's maps are, by map."""
+        chosen = select(Variety).where(
+            Variety.layer_id == layer_id, Variety.spec_sha256 == spec_sha256
+        )
         with self.session() as session:
-            return {row.map: row for row in _all(session, chosen)}
+            return {row.map: row for row in _all(session, chosen.order_by(Variety.map))}
 
-    def put_similarities(self, rows: Sequence[Similarity]) -> None:
-        """Store how alike the OIPs of some maps are, in the place of what was known of them."""
+    def main_variety(self, network_id: int) -> Row | None:
+        """The spec by which most of a network's maps were restarted, of several the latest."""
+        latest = (
+            select(func.max(Variety.id))
+            .join(Layer, Variety.layer_id == Layer.id)
+            .where(Layer.network_id == network_id)
+            .group_by(Variety.spec_sha256)
+            .order_by(func.count().desc(), func.max(Variety.id).desc())
+            .limit(1)
+        )
+        with self.session() as session:
+            found = _one(session, select(Variety).where(Variety.id == latest.scalar_subquery()))
+            return None if found is None else found.spec
+
+    def correspondences(self, layer_ids: Sequence[int]) -> list[Correspondence]:
+        """What is stored of layers between which maps may correspond, in the layers' order."""
+        ids = list(layer_ids)
+        chosen = select(Correspondence).where(
+            Correspondence.layer_id.in_(ids), Correspondence.other_id.in_(ids)
+        )
+        with self.session() as session:
+            rows = _all(session, chosen)
+        return sorted(rows, key=lambda r: (ids.index(r.layer_id), ids.index(r.other_id), r.way))
+
+    def comparing_runs(self, layer_id: int) -> list[int]:
+        """The runs that made a layer's varieties and correspondences: others, if there are new."""
+        kinds = (Variety, Correspondence)
+        with self.session() as session:
+            found = [
+                session.scalars(select(kind.run_id).where(kind.layer_id == layer_id)).all()
+                for kind in kinds
+            ]
+        return sorted({run for runs in found for run in runs})
+
+    def put_correspondences(self, rows: Sequence[Correspondence]) -> None:
+        """Store how the maps of some layers correspond, in the place of what was known of it."""
 
         def put(session: Session) -> None:
             for row in rows:
-                old = select(Similarity).where(
-                    Similarity.layer_id == row.layer_id, Similarity.map == row.map
+                old = select(Correspondence).where(
+                    Correspondence.layer_id == row.layer_id,
+                    Correspondence.other_id == row.other_id,
+                    Correspondence.way == row.way,
                 )
                 for stored in session.scalars(old):
                     session.delete(stored)
@@ -395,7 +442,7 @@ class Store:
     def scan_keys(self, layer_id: int, map: int | None = None) -> list[tuple[int, str]]:
         """Map and spec of the finished searches for OIPs, without their arrays."""
         chosen = select(Scan.map, Scan.spec_sha256).where(
-            Scan.layer_id == layer_id, Scan.origin != "selection"
+            Scan.layer_id == layer_id, Scan.origin.in_(("fluctuation", "pattern"))
         )
         if map is not None:
             chosen = chosen.where(Scan.map == map)
@@ -552,7 +599,7 @@ def _screenings(layer_id: int, spec_sha256: str) -> Select[Screening]:
     )
 
 
-def _same(row: Network | Screening | Reaction | Scan) -> Select[Any]:
+def _same(row: Network | Screening | Reaction | Scan | Variety) -> Select[Any]:
     """The stored row with the same result as a new one."""
     if isinstance(row, Network):
         equal = Network.weights_sha256 == row.weights_sha256
@@ -562,11 +609,11 @@ def _same(row: Network | Screening | Reaction | Scan) -> Select[Any]:
     if isinstance(row, Screening):  # a part is in the whole
         wider = Screening.first <= row.first, Screening.last >= row.last
         return _screenings(row.layer_id, row.spec_sha256).where(*wider)
-    kind = type(row)
+    kind: Any = type(row)
     same = select(kind).where(kind.layer_id == row.layer_id, kind.spec_sha256 == row.spec_sha256)
     if isinstance(row, Reaction):
         return same.where(Reaction.kind == row.kind)
-    return same.where(Scan.map == row.map)
+    return same.where(kind.map == row.map)
 
 
 def _check_map(map: int, layer: Layer) -> None:

@@ -11,16 +11,16 @@ from sqlalchemy.orm import undefer
 from ..progress import bar
 from ..specs import Spec
 from .database import Store
-from .models import Base, Layer, Network, Oip, Reaction, Run, Rung, Scan, Screening
+from .models import Base, Layer, Network, Oip, Reaction, Run, Rung, Scan, Screening, Variety
 
 
 def merge(target: Store, source: Store) -> dict[str, tuple[int, int]]:
     """Add to one database what only the other one holds.
 
-    Networks are the same by their weights, layers by their names, screenings, reactions and
-    scans by what was asked, OIPs by network, map, start and ascents. Where both have one, the
-    target's stays, even if the machines rounded differently. Comparisons of a map's OIPs are left
-    out: they are made anew for the OIPs that are then there. What is merged of a map is one
+    Networks are the same by their weights, layers by their names, screenings, reactions, scans
+    and restarts by what was asked, OIPs by network, map, start and ascents. Where both have one,
+    the target's stays, even if the machines rounded differently. Comparisons of trainings are
+    left out: they are made anew from the OIPs that are then there. What is merged of a map is one
     transaction; a merge that was stopped goes on with the next call.
 
     Parameters
@@ -33,8 +33,8 @@ def merge(target: Store, source: Store) -> dict[str, tuple[int, int]]:
     Returns
     -------
     dict
-        ``networks``, ``screenings``, ``reactions``, ``scans``, ``OIPs`` -> how many were added,
-        and how many were there already.
+        ``networks``, ``screenings``, ``reactions``, ``restarts`` (maps), ``scans``, ``OIPs`` ->
+        how many were added, and how many were there already.
     """
     return _Merge(target, source).done()
 
@@ -53,23 +53,25 @@ class _Merge:
             self.runs[run.id] = self.target.add_run(Run(**_values(run)))
         for network in self._rows(Network):
             self._count("networks", 1, self._network(network))
-        screenings, reactions = list(self._rows(Screening)), list(self._rows(Reaction))
+        screenings = list(self._rows(Screening))
+        others = {"reactions": Reaction, "restarts": Variety}
+        rows = [(name, row) for name, kind in others.items() for row in self._rows(kind)]
         with self.source.session() as session:
             chosen = select(Scan.layer_id, Scan.map).union(select(Oip.layer_id, Oip.map))
             maps = sorted((row[0], row[1]) for row in session.execute(chosen))
-        with bar(len(screenings) + len(reactions) + len(maps), "Merge", "rows") as progress:
+        with bar(len(screenings) + len(rows) + len(maps), "Merge", "rows") as progress:
             for screening in screenings:
                 self._count("screenings", 1, self._screening(screening))
                 progress.update(1)
-            for reaction in reactions:
-                self._count("reactions", 1, self.target.add(Reaction(**self._moved(reaction))))
+            for name, row in rows:
+                self._count(name, 1, self.target.add(type(row)(**self._moved(row))))
                 progress.update(1)
             for layer, map in maps:
                 self._map(layer, map)
                 progress.update(1)
         return self.counts
 
-    def _network(self, row: Network) -> bool:
+    def _network(self, row: Network) -> int:
         layers = [Layer(**_values(layer, "network_id")) for layer in row.layers]
         new = Network(**_values(row, "run_id"), run_id=self.runs[row.run_id], layers=layers)
         added = self.target.add(new)
@@ -79,7 +81,7 @@ class _Merge:
         }
         return added
 
-    def _screening(self, row: Screening) -> bool:
+    def _screening(self, row: Screening) -> int:
         new = Screening(**self._moved(row))
         if (new.first, new.last) == (0, getattr(Spec.from_dict(new.spec), "n_patterns", None)):
             return self.target.replace_parts(new)

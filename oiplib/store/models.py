@@ -191,7 +191,8 @@ class Reaction(Base):
 class Scan(Base):
     """One map's search for OIPs by one spec, finished; its rungs hold all candidates.
 
-    Where `origin` is ``selection`` nobody was dropped, and no OIP was kept.
+    Where `origin` is ``selection`` nobody was dropped, and no OIP was kept; ``comparison`` is a
+    search that serves to compare trainings.
     """
 
     __tablename__ = "scans"
@@ -211,7 +212,7 @@ class Scan(Base):
     __table_args__ = (
         UniqueConstraint("layer_id", "map", "spec_sha256"),
         CheckConstraint("map >= 0"),
-        CheckConstraint("origin IN ('fluctuation', 'pattern', 'selection')"),
+        CheckConstraint("origin IN ('fluctuation', 'pattern', 'selection', 'comparison')"),
     )
 
 
@@ -255,8 +256,8 @@ class Oip(Base):
     # The large columns stand last: SQLite walks through a row up to what is asked for.
     image: Mapped[np.ndarray] = mapped_column(Array("float32", 3), deferred=True)
     report_steps: Mapped[np.ndarray] = mapped_column(Array("int64", 1), deferred=True)
-    # Pictures, 0 for the darkest and 255 for the brightest pixel of each: the last frame is
-    # `image`, the first is rebuilt from `start`, any other by ascending again.
+    # Pictures, 0 for the darkest and 255 for the brightest pixel of each. Only the best OIP of a
+    # search has more than the first and the last: others are made again by a replay.
     frames: Mapped[np.ndarray] = mapped_column(Array("uint8", 4), deferred=True)
     trace: Mapped[np.ndarray] = mapped_column(Array("float32", 1), deferred=True)
     layer: Mapped[Layer] = relationship(lazy="joined")
@@ -301,30 +302,89 @@ class Oip(Base):
         return f"<figure>{pictures}<figcaption>{escape(self.caption)}</figcaption></figure>"
 
 
-class Similarity(Base):
-    """How alike the OIPs of a map are, each with each, wherever their patterns stand.
+class Variety(Base):
+    """How different the patterns are that excite a map, from many starts.
 
-    `peaks` holds the largest normalized cross-correlations, `shifts` by how many rows and
-    columns the first of a pair stands further down and right; `oips` says which they are.
-    `median` and `least` are those of the pairs, None where there is no pair.
+    Of the restarts `starts` are the numbers of the trials and `losses` what they reached. For
+    all pairs of them, in the order of ``numpy.triu_indices``: `peaks` are the largest normalized
+    cross-correlations of the images, `features` the same of what goes into the layer, `shifts`
+    by how many rows and columns the pattern of the first stands further down and right.
+    `null_peaks` and `null_features` count as many pairs of OIPs of different maps, in equal
+    classes from 0 to 1; from these come the thresholds by which `patterns` numbers the distinct
+    patterns, from 0 on, the commonest first. `images` shows the best restart of each pattern.
+
+    The images `unlike` come from ascents that were kept away from all of these patterns;
+    `unlike_alike` is how alike each is, in the mean, to the pattern that it resembles most, and
+    `unlike_loss` the largest loss among those that are below the threshold there.
     """
 
-    __tablename__ = "similarities"
+    __tablename__ = "varieties"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     map: Mapped[int]
-    n_oips: Mapped[int]
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    n_starts: Mapped[int]
+    n_patterns: Mapped[int]
+    commonest: Mapped[float]
     median: Mapped[float | None]
-    least: Mapped[float | None]
-    oips: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
-    peaks: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
-    shifts: Mapped[np.ndarray] = mapped_column(Array("int16", 3))
+    best_loss: Mapped[float]
+    unlike_loss: Mapped[float | None]
+    threshold: Mapped[float]
+    feature_threshold: Mapped[float]
+    starts: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    losses: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    patterns: Mapped[np.ndarray] = mapped_column(Array("int16", 1))
+    peaks: Mapped[np.ndarray] = mapped_column(Array("float16", 1))
+    features: Mapped[np.ndarray] = mapped_column(Array("float16", 1))
+    shifts: Mapped[np.ndarray] = mapped_column(Array("int16", 2))
+    null_peaks: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    null_features: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    images: Mapped[np.ndarray] = mapped_column(Array("uint8", 4))
+    unlike_losses: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    unlike_alike: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    unlike_images: Mapped[np.ndarray] = mapped_column(Array("uint8", 4))
     layer: Mapped[Layer] = relationship()
 
     __table_args__ = (
-        UniqueConstraint("layer_id", "map"),
+        UniqueConstraint("layer_id", "map", "spec_sha256"),
         CheckConstraint("map >= 0"),
-        CheckConstraint("median BETWEEN 0 AND 1"),
+        CheckConstraint("n_patterns > 0"),
+        CheckConstraint("commonest BETWEEN 0 AND 1"),
+    )
+
+
+class Correspondence(Base):
+    """Which map of a layer corresponds to which of the same layer of another training.
+
+    `scores` tells how well each map of the first layer and each of the second suit each other,
+    `shuffled` the same where what belongs together was torn apart. The way is ``activations``
+    (correlation over `n_images` images) or ``oips`` (response to each other's OIPs); `relation`
+    says in what the trainings differ, or that both networks were not trained at all. Those
+    are not stored, so that such a row has the trained network's layer on both sides.
+    """
+
+    __tablename__ = "correspondences"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    other_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    relation: Mapped[str]
+    way: Mapped[str]
+    n_images: Mapped[int]
+    images_sha256: Mapped[str]
+    median: Mapped[float]
+    shuffled_median: Mapped[float]
+    scores: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    shuffled: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    layer: Mapped[Layer] = relationship(foreign_keys=[layer_id], lazy="joined")
+    other: Mapped[Layer] = relationship(foreign_keys=[other_id], lazy="joined")
+
+    __table_args__ = (
+        UniqueConstraint("layer_id", "other_id", "way"),
+        CheckConstraint("relation IN ('order', 'weights', 'both', 'untrained')"),
+        CheckConstraint("way IN ('activations', 'oips')"),
     )

@@ -21,7 +21,7 @@ from .models import Base
 from .views import VIEWS
 
 #: The number of the schema that `models` describes, as a revision in ``migrations/versions``.
-NUMBER = "7"
+NUMBER = "8"
 
 _FIRST_TABLES = {"networks", "layers", "runs", "screenings", "scans", "rungs", "oips"}
 _VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"

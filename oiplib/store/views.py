@@ -24,8 +24,10 @@ _MAPS = """
 SELECT layers.network_id AS network, layers.name AS layer, searched.map,
   COALESCE(found.found_by, 'nothing') AS found_by, COALESCE(found.n_oips, 0) AS n_oips,
   best.id AS best_oip, best.loss, best.image
-FROM (SELECT layer_id, map FROM scans WHERE origin <> 'selection' GROUP BY layer_id, map)
-  AS searched
+FROM (
+  SELECT layer_id, map FROM scans WHERE origin IN ('fluctuation', 'pattern')
+  GROUP BY layer_id, map
+) AS searched
 JOIN layers ON layers.id = searched.layer_id
 LEFT JOIN (
   SELECT layer_id, map, COUNT(*) AS n_oips, CASE
@@ -40,11 +42,18 @@ LEFT JOIN best_oips AS best ON best.network = layers.network_id
 """
 
 _UNIQUENESS = """
-SELECT layers.network_id AS network, layers.name AS layer, similarities.map,
-  similarities.n_oips, similarities.median AS median_similarity,
-  similarities.least AS least_similarity
-FROM similarities JOIN layers ON layers.id = similarities.layer_id
-WHERE similarities.n_oips > 1
+SELECT layers.network_id AS network, layers.name AS layer, varieties.map, varieties.n_starts,
+  varieties.n_patterns, varieties.commonest, varieties.median AS median_similarity,
+  varieties.best_loss, varieties.unlike_loss, varieties.spec_sha256
+FROM varieties JOIN layers ON layers.id = varieties.layer_id
+"""
+
+_CORRESPONDENCE_LIST = """
+SELECT layers.network_id AS network, others.network_id AS other_network, layers.name AS layer,
+  correspondences.relation, correspondences.way, correspondences.n_images,
+  correspondences.median AS median_score, correspondences.shuffled_median
+FROM correspondences JOIN layers ON layers.id = correspondences.layer_id
+JOIN layers AS others ON others.id = correspondences.other_id
 """
 
 _NETWORK_LIST = """
@@ -70,9 +79,15 @@ VIEWS: dict[str, tuple[str, str]] = {
         _MAPS,
     ),
     "uniqueness": (
-        "Every map with several OIPs: how alike they are, from 0 to 1, wherever their patterns "
-        "stand.",
+        "Every map that was restarted many times: how many distinct patterns were found, which "
+        "share of the restarts shows the commonest, how alike two restarts are from 0 to 1, the "
+        "largest loss, and the largest of an OIP that resembles none of these patterns.",
         _UNIQUENESS,
+    ),
+    "correspondence_list": (
+        "How well maps of two trainings that correspond suit each other, in the median; the same "
+        "where what belongs together was torn apart.",
+        _CORRESPONDENCE_LIST,
     ),
     "network_list": ("The networks, without their weights.", _NETWORK_LIST),
     "run_list": ("Each piece of work: what, when, how long, on what.", _RUN_LIST),
