@@ -44,4 +44,4 @@ bench: venv .venv-peers/.made
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-peers site site.work oip.db oip.db-shm oip.db-wal
+	rm -rf .venv .venv-peers site site.work

@@ -148,7 +148,7 @@ def _variety(row: Variety) -> Iterator[str]:
         "features": (pairs,),
         "shifts": (pairs, 2),
         "null_features": row.null_peaks.shape,
-        "images": (row.n_patterns, *image),
+        "images": (min(len(row.images), row.n_patterns), *image),
         "unlike_alike": row.unlike_losses.shape,
         "unlike_images": (len(row.unlike_losses), *image),
     }.items():

@@ -516,11 +516,18 @@ def run(
     db: str | None,
 ) -> None:
     """Execute notebooks (all by default) with papermill."""
-    from .notebooks import NOTEBOOKS
+    from .notebooks import NOTEBOOKS, check_names
     from .notebooks import run as run_notebooks
+    from .trainings import correspondences
 
     study = _study(db, network, layer)
-    n = run_notebooks(study, Path(out), notebooks or NOTEBOOKS, maps)
+    names = notebooks or NOTEBOOKS
+    check_names(names)
+    if len(names) > 1:  # once for all of them, not by each at the same time
+        study.prepare(maps)
+        if {"08-two-trainings", "beside"} & set(names) and study.network.spec is not None:
+            correspondences(study)
+    n = run_notebooks(study, Path(out), names, maps)
     click.echo(f"{n} notebooks executed to {out}" if n else f"all notebooks in {out} up to date")
 
 
@@ -643,9 +650,17 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _draw(oip: Oip, path: str, title: str, caption: str) -> None:
+    import numpy as np
+
     from . import plots
 
-    figure = plots.growth(oip.frames, oip.report_steps, oip.trace, title, caption)
+    frames, steps = oip.frames, oip.report_steps
+    if not len(frames):  # only the best of a search keeps them
+        from .replay import start_images
+
+        start = start_images([start_of(oip.start)], oip.image.shape)
+        frames, steps = np.stack([start[0], oip.image]), np.array([0, oip.steps])
+    figure = plots.growth(frames, steps, oip.trace, title, caption)
     _written(path, lambda target: figure.savefig(target, format="png"))
 
 

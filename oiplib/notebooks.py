@@ -109,9 +109,7 @@ def run(
     OipError
         If notebooks failed: which, in which cell, with which error. The others are finished.
     """
-    for name in names:
-        if name not in NOTEBOOKS:
-            raise InputError(f"unknown notebook {name!r}: choose one of {', '.join(NOTEBOOKS)}")
+    check_names(names)
     todo = [job for job in _jobs(study, out, names, maps) if not _is_done(job)]
     failed = []
     forked = not stock and "forkserver" in get_all_start_methods()
@@ -123,6 +121,13 @@ def run(
         listed = "; ".join(sorted(failed))
         raise OipError(f"{len(failed)} of {len(todo)} notebooks failed: {listed}")
     return len(todo)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise `InputError` unless there are templates of these names."""
+    for name in names:
+        if name not in NOTEBOOKS:
+            raise InputError(f"unknown notebook {name!r}: choose one of {', '.join(NOTEBOOKS)}")
 
 
 def templates(kind: str) -> Path:

@@ -107,7 +107,7 @@ def _again(study: Study, oips: Sequence[Oip]) -> Iterator[Replay]:
     from .ascent import climb
 
     layer = study.engine
-    images = _start_images([start_of(oip.start) for oip in oips], layer.image_shape)
+    images = start_images([start_of(oip.start) for oip in oips], layer.image_shape)
     maps = np.array([oip.map for oip in oips])
     found = climb(layer, images, maps, stages_of(oips[0].spec))
     for i, oip in enumerate(oips):
@@ -125,7 +125,8 @@ def _again(study: Study, oips: Sequence[Oip]) -> Iterator[Replay]:
         )
 
 
-def _start_images(starts: Sequence[Start], shape: tuple[int, int, int]) -> np.ndarray:
+def start_images(starts: Sequence[Start], shape: tuple[int, int, int]) -> np.ndarray:
+    """The images of some starts, from their numbers: (n, height, width, channels)."""
     from .fluctuations import fluctuation_images
     from .patterns import pattern_images
 

@@ -384,7 +384,7 @@ class ScanSpec(Spec):
     grid: GridSpec = field(default_factory=GridSpec)
     strategy: str = "race"
     rungs: tuple[RungSpec, ...] = ()
-    n_oips: int = 4
+    n_oips: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -505,7 +505,7 @@ class StudySpec(Spec):
         if not quick:
             return spec
         return spec.replace(
-            cnn=spec.cnn.replace(epochs=2),
+            cnn=spec.cnn.replace(epochs=1),
             trials=spec.trials.replace(n_trials=2, ascent=AscentSpec(n_epochs=120)),
             scan=spec.scan.replace(grid=GridSpec(values=(0.2, 0.8))),
             variety=spec.variety.replace(n_starts=16, n_unlike=2),

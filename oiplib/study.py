@@ -61,6 +61,8 @@ Maps = Sequence[int] | str | None
 
 # So many images that excite a map most are kept of each kind.
 _N_TOP = 10
+# Of so many distinct patterns of a map, the commonest, an image is kept.
+_N_PATTERNS = 8
 _PACKAGES = ("oiplib", "tensorflow", "keras", "numpy", "sqlalchemy")
 
 
@@ -363,10 +365,10 @@ class Study:
                     shifts=pixels[k].shifts,
                     null_peaks=nulls[0][k],
                     null_features=nulls[1][k],
-                    images=np.array([in_bytes(each.images[i]) for i in shown_best]),
+                    images=_pictures(each.images[shown_best[:_N_PATTERNS]]),
                     unlike_losses=unlike[k].losses,
                     unlike_alike=unlike[k].alike,
-                    unlike_images=np.array([in_bytes(image) for image in unlike[k].images]),
+                    unlike_images=_pictures(unlike[k].images),
                 )
             )
         return [row for row in rows if row.map in maps]
@@ -719,7 +721,9 @@ class Study:
         from . import precursor
 
         screening = None
-        if isinstance(spec, ScanSpec) and spec.strategy == "race":
+        # What serves a comparison only isn't kept.
+        kept = origin != "comparison" or self.is_screened
+        if isinstance(spec, ScanSpec) and spec.strategy == "race" and kept:
             screening = self._screening_of(self.screening(spec.grid))
         kind = "select" if origin == "selection" else "derive"
         with self.running(kind, spec) as run_id, bar(len(missing), title, "maps") as progress:
@@ -745,8 +749,9 @@ class Study:
             ],
         )
         losses = found.ascents.losses
+        best = None if origin == "comparison" or not len(losses) else losses.argmax()
         oips = [
-            self._oip(found, i, start, spec, run_id, whole=losses[i] == losses.max())
+            self._oip(found, i, start, spec, run_id, whole=i == best)
             for i, start in enumerate(found.starts)
             if losses[i] > 0 and origin != "selection"
         ]
@@ -761,11 +766,9 @@ class Study:
         run_id: int,
         whole: bool,
     ) -> Oip:
-        """A row; `whole`: with all frames, else with the first and the last."""
+        """A row, `whole` with its frames."""
         ascents, steps = found.ascents, int(found.ascents.steps[i])
-        reached = np.flatnonzero(ascents.report_steps <= steps)
-        if not whole:
-            reached = reached[[0, -1]]
+        reached = (ascents.report_steps <= steps) & whole
         climb = spec.climb
         identity = (self.network.weights_sha256, self.layer.name, str(found.map))
         told = "|".join([*identity, start.to_json(), climb.to_json()])
@@ -785,7 +788,7 @@ class Study:
             stop_reason=str(ascents.stop_reasons[i]),
             image=ascents.images[i],
             report_steps=ascents.report_steps[reached],
-            frames=np.array([in_bytes(frame) for frame in ascents.frames[i][reached]]),
+            frames=_pictures(ascents.frames[i][reached]),
             trace=ascents.traces[i, : steps + 1],
             created=datetime.now(UTC),
         )
@@ -802,6 +805,10 @@ class Study:
             self.store.end_run(run_id, "interrupted" if stopped else "failed", str(error)[:500])
             raise
         self.store.end_run(run_id, "done")
+
+
+def _pictures(images: np.ndarray) -> np.ndarray:
+    return np.array([in_bytes(image) for image in images], np.uint8).reshape(images.shape)
 
 
 def parse_ranges(text: str) -> list[int]:

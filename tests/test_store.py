@@ -46,9 +46,9 @@ def test_every_result_survives_the_store(tiny_study, layer):
                 assert oip.origin == ("revival" if silent else start.origin)
                 assert oip.image.tobytes() == found.ascents.images[i].tobytes()
                 np.testing.assert_array_equal(oip.trace, found.ascents.traces[i])
-                # Only the best of a search keeps all its frames.
+                # Only the best of a search keeps its frames.
                 best = oip.loss == found.ascents.losses.max()
-                kept = slice(None) if best else [0, -1]
+                kept = slice(None) if best else slice(0)
                 steps, frames = found.ascents.report_steps[kept], found.ascents.frames[i][kept]
                 np.testing.assert_array_equal(oip.report_steps, steps)
                 for shown, frame in zip(oip.frames, frames, strict=True):

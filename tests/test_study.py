@@ -243,7 +243,8 @@ def test_how_different_the_patterns_of_a_map_are(copy, tiny_study):
         direct = similarities(each.images, each.images)
         np.testing.assert_allclose(square(row.peaks, row.n_starts), direct, atol=2e-3)
         assert row.best_loss == row.losses.max()
-        assert len(row.images) == row.n_patterns == row.patterns.max() + 1
+        assert row.n_patterns == row.patterns.max() + 1
+        assert len(row.images) == min(8, row.n_patterns)
         assert row.null_peaks.sum() == row.null_features.sum() == len(row.peaks)
         best = each.images[np.argmax(np.where(row.patterns == 0, each.losses, -1))]
         assert np.corrcoef(row.images[0].ravel(), best.ravel())[0, 1] > 0.999

@@ -38,7 +38,7 @@ def test_every_layer_and_pair_is_compared_both_ways(study):
         assert len(rows) == 2 * (6 + 1)
         assert {row.way for row in rows} == set(WAYS)
         for row in rows:
-            assert row.median == pytest.approx(np.nanmedian(assigned(row.scores)[1]))
+            assert row.median == pytest.approx(np.nanmedian(assigned(row.scores)[1]), abs=1e-3)
             assert (row.layer_id == row.other_id) == (row.relation == "untrained")
     assert list(problems(study.store)) == []
 

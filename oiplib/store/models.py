@@ -256,8 +256,8 @@ class Oip(Base):
     # The large columns stand last: SQLite walks through a row up to what is asked for.
     image: Mapped[np.ndarray] = mapped_column(Array("float32", 3), deferred=True)
     report_steps: Mapped[np.ndarray] = mapped_column(Array("int64", 1), deferred=True)
-    # Pictures, 0 for the darkest and 255 for the brightest pixel of each. Only the best OIP of a
-    # search has more than the first and the last: others are made again by a replay.
+    # Pictures, 0 for the darkest and 255 for the brightest pixel of each, of the best OIP of a
+    # search only: the first is rebuilt from `start`, the last is `image`, others by a replay.
     frames: Mapped[np.ndarray] = mapped_column(Array("uint8", 4), deferred=True)
     trace: Mapped[np.ndarray] = mapped_column(Array("float32", 1), deferred=True)
     layer: Mapped[Layer] = relationship(lazy="joined")
@@ -311,7 +311,8 @@ class Variety(Base):
     by how many rows and columns the pattern of the first stands further down and right.
     `null_peaks` and `null_features` count as many pairs of OIPs of different maps, in equal
     classes from 0 to 1; from these come the thresholds by which `patterns` numbers the distinct
-    patterns, from 0 on, the commonest first. `images` shows the best restart of each pattern.
+    patterns, from 0 on, the commonest first. `images` shows the best restart of each of the
+    first eight.
 
     The images `unlike` come from ascents that were kept away from all of these patterns;
     `unlike_alike` is how alike each is, in the mean, to the pattern that it resembles most, and
@@ -378,8 +379,8 @@ class Correspondence(Base):
     images_sha256: Mapped[str]
     median: Mapped[float]
     shuffled_median: Mapped[float]
-    scores: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
-    shuffled: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    scores: Mapped[np.ndarray] = mapped_column(Array("float16", 2))
+    shuffled: Mapped[np.ndarray] = mapped_column(Array("float16", 2))
     layer: Mapped[Layer] = relationship(foreign_keys=[layer_id], lazy="joined")
     other: Mapped[Layer] = relationship(foreign_keys=[other_id], lazy="joined")
 
