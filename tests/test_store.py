@@ -1,5 +1,6 @@
 import io
 import sqlite3
+import zlib
 from contextlib import closing
 
 import numpy as np
@@ -55,6 +56,14 @@ def test_every_result_survives_the_store(tiny_study, layer):
                     assert (shown.min(), shown.max()) == (0, 255)
                     np.testing.assert_allclose(shown / 255, scaled(frame), atol=2e-3)
     assert n_oips > 3
+
+
+def test_anyone_can_read_an_array(tiny_study):
+    """As the page on queries says."""
+    with tiny_study.store.session() as session:
+        raw = session.connection().exec_driver_sql("SELECT image FROM oips WHERE id = 2").scalar()
+    image = np.load(io.BytesIO(zlib.decompress(raw)))
+    assert image.tobytes() == tiny_study.store.oip(2).image.tobytes()
 
 
 def test_a_screening_survives_the_store(tiny_study, layer):
