@@ -55,6 +55,7 @@ from .store import (
 if TYPE_CHECKING:
     from .precursor import MapScan
     from .responses import LayerMaps
+    from .variety import MapVariety
 
 #: Map indices, a text such as "0-7,120", or None for all maps of the layer.
 Maps = Sequence[int] | str | None
@@ -301,77 +302,17 @@ class Study:
         known = self.store.varieties(self.layer.id, spec.sha256)
         missing = [map for map in chosen if map not in known]
         if missing:
-            self.store.add(*self._varieties(spec, missing))
+            from . import variety
+
+            # The null needs other maps.
+            others = [map for map in range(self.layer.n_maps) if map not in missing]
+            shown = sorted([*missing, *others[: max(0, 8 - len(missing))]])
+            with self.running("restart", spec) as run_id:
+                found = variety.explore(self.engine, spec, shown)
+                rows = [self._variety(each, spec, run_id) for each in found]
+                self.store.add(*(row for row in rows if row.map in missing))
             known = self.store.varieties(self.layer.id, spec.sha256)
         return {map: known[map] for map in chosen if map in known}
-
-    def _varieties(self, spec: VarietySpec, maps: list[int]) -> list[Variety]:
-        from . import variety
-
-        # The null needs other maps.
-        others = [m for m in range(self.layer.n_maps) if m not in maps][:8] if len(maps) < 8 else []
-        shown = sorted([*maps, *others])
-        with self.running("restart", spec) as run_id:
-            with bar(len(shown), "Restarts", "maps") as progress:
-                found = [
-                    each
-                    for each in variety.restart(self.engine, spec, shown, progress)
-                    if len(each.starts) > 1
-                ]
-            if len(found) < 2:
-                return []
-            with bar(2 * len(found), "Similarities", "maps") as progress:
-                pixels = variety.compare([each.images for each in found], progress=progress)
-                inside = [self.engine.features(each.images) for each in found]
-                features = variety.compare(inside, progress=progress)
-            nulls = [
-                np.array([variety.histogram(pairs.null) for pairs in space])
-                for space in (pixels, features)
-            ]
-            limits = [variety.threshold(null.sum(axis=0)) for null in nulls]
-            labels = [
-                variety.patterns(pairs.peaks, len(each.starts), limits[0])
-                for pairs, each in zip(pixels, found, strict=True)
-            ]
-            with bar(len(found), "Unlike these", "maps") as progress:
-                unlike = list(
-                    variety.unlike(self.engine, spec, found, pixels, labels, limits[0], progress)
-                )
-        rows = []
-        for k, each in enumerate(found):
-            best = [np.flatnonzero(labels[k] == p) for p in range(labels[k].max() + 1)]
-            shown_best = [own[np.argmax(each.losses[own])] for own in best]
-            different = unlike[k].losses[unlike[k].alike < limits[0]]
-            rows.append(
-                Variety(
-                    layer_id=self.layer.id,
-                    run_id=run_id,
-                    map=each.map,
-                    spec=spec.to_dict(),
-                    spec_sha256=spec.sha256,
-                    n_starts=len(each.starts),
-                    n_patterns=len(best),
-                    commonest=len(best[0]) / len(each.starts),
-                    median=float(np.median(pixels[k].peaks)),
-                    best_loss=float(each.losses.max()),
-                    unlike_loss=float(different.max()) if len(different) else None,
-                    threshold=limits[0],
-                    feature_threshold=limits[1],
-                    starts=each.starts,
-                    losses=each.losses,
-                    patterns=labels[k],
-                    peaks=pixels[k].peaks,
-                    features=features[k].peaks,
-                    shifts=pixels[k].shifts,
-                    null_peaks=nulls[0][k],
-                    null_features=nulls[1][k],
-                    images=_pictures(each.images[shown_best[:_N_PATTERNS]]),
-                    unlike_losses=unlike[k].losses,
-                    unlike_alike=unlike[k].alike,
-                    unlike_images=_pictures(unlike[k].images),
-                )
-            )
-        return [row for row in rows if row.map in maps]
 
     def derive_for_comparison(self) -> list[int]:
         """One good OIP for every map that has none; returns the maps searched."""
@@ -791,6 +732,42 @@ class Study:
             frames=_pictures(ascents.frames[i][reached]),
             trace=ascents.traces[i, : steps + 1],
             created=datetime.now(UTC),
+        )
+
+    def _variety(self, found: MapVariety, spec: VarietySpec, run_id: int) -> Variety:
+        restarts, labels, unlike = found.restarts, found.patterns, found.unlike
+        n, n_patterns = len(restarts.starts), int(labels.max()) + 1
+        best = [
+            max(np.flatnonzero(labels == k), key=lambda i: float(restarts.losses[i]))
+            for k in range(n_patterns)
+        ]
+        different = unlike.losses[unlike.alike < found.limit]
+        return Variety(
+            layer_id=self.layer.id,
+            run_id=run_id,
+            map=restarts.map,
+            spec=spec.to_dict(),
+            spec_sha256=spec.sha256,
+            n_starts=n,
+            n_patterns=n_patterns,
+            commonest=float(np.mean(labels == 0)),
+            median=float(np.median(found.pixels.peaks)),
+            best_loss=float(restarts.losses.max()),
+            unlike_loss=float(different.max()) if len(different) else None,
+            threshold=found.limit,
+            feature_threshold=found.feature_limit,
+            starts=restarts.starts,
+            losses=restarts.losses,
+            patterns=labels,
+            peaks=found.pixels.peaks,
+            features=found.features.peaks,
+            shifts=found.pixels.shifts,
+            null_peaks=found.null_pixels,
+            null_features=found.null_features,
+            images=_pictures(restarts.images[best[:_N_PATTERNS]]),
+            unlike_losses=unlike.losses,
+            unlike_alike=unlike.alike,
+            unlike_images=_pictures(unlike.images),
         )
 
     @contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 from .ascent import BATCH_SIZE, check_maps, climb, climber
 from .fluctuations import fluctuation_images
 from .images import standardized
-from .progress import SILENT
+from .progress import SILENT, bar
 from .responses import LayerMaps
 from .specs import FluctuationStart, VarietySpec
 from .uniqueness import (
@@ -99,6 +99,85 @@ class Unlike:
     losses: np.ndarray
     alike: np.ndarray
     images: np.ndarray
+
+
+@dataclass(frozen=True)
+class MapVariety:
+    """What restarts, and a search away from what they found, tell of one map.
+
+    Attributes
+    ----------
+    restarts : Restarts
+    pixels, features : Pairs
+        How alike the restarts are, by their pixels and by what goes into the layer.
+    null_pixels, null_features : int64, (N_CLASSES,)
+        `histogram` of the nulls.
+    limit, feature_limit : float
+        The thresholds that come from the nulls of all maps together.
+    patterns : int, (n,)
+        Which distinct pattern each restart shows, by its pixels; 0 is the commonest.
+    unlike : Unlike
+    """
+
+    restarts: Restarts
+    pixels: Pairs
+    features: Pairs
+    null_pixels: np.ndarray
+    null_features: np.ndarray
+    limit: float
+    feature_limit: float
+    patterns: np.ndarray
+    unlike: Unlike
+
+
+def explore(layer: LayerMaps, spec: VarietySpec, maps: Sequence[int]) -> list[MapVariety]:
+    """How different the patterns are that excite each of some maps.
+
+    Parameters
+    ----------
+    spec
+        How many starts, and how they climb.
+    maps
+        Which maps, each in [0, layer.n_maps); each is the others' null.
+
+    Returns
+    -------
+    list
+        Without the maps that hardly any start came to excite; empty, if fewer than two are left.
+    """
+    with bar(len(maps), "Restarts", "maps") as progress:
+        tried = list(restart(layer, spec, maps, progress))
+    found = [each for each in tried if len(each.starts) > 1]
+    if len(found) < 2:
+        return []
+    with bar(2 * len(found), "Similarities", "maps") as progress:
+        pixels = compare([each.images for each in found], progress=progress)
+        inside = [layer.features(each.images) for each in found]
+        features = compare(inside, progress=progress)
+    nulls, limits = [], []
+    for space in (pixels, features):
+        nulls.append([histogram(pairs.null) for pairs in space])
+        limits.append(threshold(np.sum(nulls[-1], axis=0)))
+    labels = [
+        patterns(pairs.peaks, len(each.starts), limits[0])
+        for pairs, each in zip(pixels, found, strict=True)
+    ]
+    with bar(len(found), "Unlike these", "maps") as progress:
+        other = list(unlike(layer, spec, found, pixels, labels, limits[0], progress))
+    return [
+        MapVariety(
+            restarts=each,
+            pixels=pixels[k],
+            features=features[k],
+            null_pixels=nulls[0][k],
+            null_features=nulls[1][k],
+            limit=limits[0],
+            feature_limit=limits[1],
+            patterns=labels[k],
+            unlike=other[k],
+        )
+        for k, each in enumerate(found)
+    ]
 
 
 def restart(

@@ -1,0 +1,58 @@
+"""The committed database answers right after cloning, and reading leaves it as it is."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+REFERENCE = Path(__file__).parent.parent / "oip.db"
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def untouched():
+    before = sha256(REFERENCE)
+    yield REFERENCE
+    assert sha256(REFERENCE) == before
+
+
+def test_it_is_small_and_sound(untouched, oip):
+    assert untouched.stat().st_size <= 20_000_000
+    assert "is sound" in oip("check", "--db", untouched, check=0).stdout
+
+
+def test_it_answers_at_once(untouched, oip, tmp_path):
+    asked = ("--map", "120", "--network", "1", "--format", "json", "--db", untouched)
+    rows = json.loads(oip("query", *asked, check=0).stdout)
+    assert rows
+    assert {(row["map"], row["network"]) for row in rows} == {(120, 1)}
+    best = rows[0]["id"]
+    told = oip("show", best, "--png", "oip.png", "--db", untouched, check=0).stdout
+    assert "map 120 of Conv2D_3" in told
+    assert (tmp_path / "oip.png").stat().st_size > 10_000
+    # On another machine the last bits may differ, and some ascents carry that far.
+    held = oip("replay", best, rows[-1]["id"], "--tolerance", "0.1", "--db", untouched, check=0)
+    assert "2 of 2 hold" in held.stdout
+
+
+def test_every_map_has_an_oip_and_an_answer_to_each_question(untouched, oip):
+    query = ("query", "--best", "--layer", "Conv2D_3", "--network", "1", "--format", "json")
+    rows = json.loads(oip(*query, "--db", untouched, check=0).stdout)
+    assert [row["map"] for row in rows] == list(range(128))
+    from oiplib import Study
+
+    study = Study(_read_only(untouched))
+    found = study.store.varieties(study.layer.id, study.spec.variety.sha256)
+    assert sorted(found) == list(range(128))
+    assert min(row.n_starts for row in found.values()) >= 64
+    assert len(study.store.networks()) == 4
+
+
+def _read_only(path):
+    from oiplib import Store
+
+    return Store(path)
