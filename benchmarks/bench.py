@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import astuple
 from importlib.metadata import version
 from pathlib import Path
@@ -219,7 +220,7 @@ def screening_5_9(study: Study) -> Rows:
     rows, unbroken = _screening_rows(study, grid)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "oip.db")
-        _copy(study, path)
+        _copy(Path(study.store.name), path)
         command = [sys.executable, __file__, "screen", str(path), grid.to_json()]
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         half = len(parts_of(grid)) // 2
@@ -287,7 +288,7 @@ def site(study: Study) -> Rows:
     maps = range(study.layer.n_maps)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        _copy(study, path / "oip.db")
+        _copy(Path(study.store.name), path / "oip.db")
         copy = Study(path / "oip.db")
         copy.prepare()
         correspondences(copy)
@@ -364,19 +365,29 @@ def main() -> None:
     if len(sys.argv) > 1:
         print(json.dumps(SECTIONS[sys.argv[1]](Study())))
         return
-    study = Study()
-    study.screening()  # the network is trained now, if it isn't stored
-    env = {**os.environ, "OIP_DB": str(Path(study.store.name).resolve())}
-    lines = ["# Results", "", _machine(), "", "| what | ratio |", "|---|---|"]
-    for name in SECTIONS:
-        print(name, flush=True)
-        done = subprocess.run(
-            [sys.executable, __file__, name], env=env, check=True, capture_output=True, text=True
-        )
-        lines += [
-            f"| {what} | {ratio} |" for what, ratio in json.loads(done.stdout.splitlines()[-1])
-        ]
+    with tempfile.TemporaryDirectory() as folder:
+        # On a copy: the database in the checkout is the reference.
+        path = Path(folder, "oip.db")
+        source = Path(os.environ.get("OIP_DB", "oip.db"))
+        if source.is_file():
+            _copy(source, path)
+        Study(path).screening()  # the network is trained now, if it isn't stored
+        lines = ["# Results", "", _machine(), "", "| what | ratio |", "|---|---|"]
+        for name in SECTIONS:
+            print(name, flush=True)
+            lines += [f"| {what} | {ratio} |" for what, ratio in _section(name, path)]
     HERE.joinpath("RESULTS.md").write_text("\n".join(lines) + "\n")
+
+
+def _section(name: str, db: Path) -> Rows:
+    done = subprocess.run(
+        [sys.executable, __file__, name],
+        env={**os.environ, "OIP_DB": str(db)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [tuple(row) for row in json.loads(done.stdout.splitlines()[-1])]
 
 
 def _screening_rows(study: Study, grid: GridSpec) -> tuple[Rows, Screening]:
@@ -422,9 +433,9 @@ def _flops(layer: Any) -> int:
     return 2 * height * width * int(np.prod(kernel.shape))
 
 
-def _copy(study: Study, path: Path) -> None:
-    with sqlite3.connect(study.store.name) as source, sqlite3.connect(path) as target:
-        source.backup(target)
+def _copy(source: Path, path: Path) -> None:
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(path)) as target:
+        original.backup(target)
 
 
 def _seconds(work: Callable[[], object]) -> float:
