@@ -507,7 +507,10 @@ class StudySpec(Spec):
         return spec.replace(
             cnn=spec.cnn.replace(epochs=1),
             trials=spec.trials.replace(n_trials=2, ascent=AscentSpec(n_epochs=120)),
-            scan=spec.scan.replace(grid=GridSpec(values=(0.2, 0.8))),
+            scan=spec.scan.replace(
+                grid=GridSpec(values=(0.2, 0.8)),
+                rungs=[rung.replace(n_starts=rung.n_starts // 2) for rung in spec.scan.rungs],
+            ),
             variety=spec.variety.replace(n_starts=16, n_unlike=2),
         )
 

@@ -54,6 +54,12 @@ def test_permuted_copies_are_matched_perfectly(tiny_study, permuted, images, nam
     assert (partners[alive] == truth[alive]).all()
     np.testing.assert_allclose(scores[np.arange(n), truth][alive], 1, atol=1e-3)
 
+
+def test_permuted_copies_are_matched_by_their_oips(tiny_study, permuted):
+    model, orders = permuted
+    truth = np.argsort(orders["Conv2D_3"])
+    pair = tiny_study.engine, LayerMaps(model, "Conv2D_3")
+    n = len(truth)
     spec = tiny_study.spec.variety
     best = [
         np.array([each.images[each.losses.argmax()] for each in restart(layer, spec, range(n))])
