@@ -34,7 +34,7 @@ from .threads import side_by_side
 # Ten classes a decade: fixed, so that histograms of parts of a scan can be added.
 HISTOGRAM_EDGES = 10.0 ** np.linspace(-4, 4, 81)
 
-#: Maps whose starts race in the same batches.
+#: Maps whose starts race in the same batches, at least.
 RACE_GROUP = 16
 
 #: Correlation from which on two coarse patterns count as alike.
@@ -237,7 +237,8 @@ def _race(
     A start's second rung begins where its first ended. Any start may become a finalist,
     whether the map responds to it or not: the first rung climbs the pre-activation.
     """
-    for group in _groups(maps, RACE_GROUP):
+    # Where few start, more maps race together: also the last rung shall fill its batches.
+    for group in _groups(maps, max(RACE_GROUP, BATCH_SIZE // spec.rungs[-1].n_starts)):
         starts = [_race_starts(spec, int(map), screening) for map in group]
         indices = np.concatenate(starts)
         owners = np.repeat(group, [len(own) for own in starts])
