@@ -11,28 +11,34 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "errors": ("InputError", "OipError"),
-    "specs": (
+    "values": (
         "AscentSpec",
         "ClimbSpec",
         "CnnSpec",
+        "CorrespondenceSpec",
         "FluctuationSpec",
         "FluctuationStart",
         "GridSpec",
+        "NullSpec",
         "PatternStart",
+        "ReactionSpec",
         "RungSpec",
         "ScanSpec",
+        "ScreeningSpec",
         "StudySpec",
         "TrialSpec",
         "VarietySpec",
     ),
-    "images": ("resize", "standardize"),
-    "fluctuations": ("fluctuation_images",),
-    "patterns": ("distinct", "pattern_images"),
-    "responses": ("LayerMaps",),
-    "ascent": ("Ascents", "ascend", "chain"),
-    "precursor": ("merged", "scan", "screen", "try_fluctuations"),
+    "engine.images": ("resize", "standardize"),
+    "engine.fluctuations": ("fluctuation_images",),
+    "engine.patterns": ("distinct", "pattern_images"),
+    "engine.layers": ("LayerMaps",),
+    "engine.ascent": ("Ascents", "ascend", "chain"),
+    "search.screening": ("merged", "screen"),
+    "search.scan": ("scan", "try_fluctuations"),
     "store": ("OipFilter", "Store"),
-    "study": ("Study", "Summary"),
+    "study.study": ("Study",),
+    "study.read": ("Summary",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -9,7 +9,13 @@ import numpy as np
 
 
 def scaled(image: np.ndarray) -> np.ndarray:
-    """An image as computed: its values from smallest to largest, as [0, 1]."""
+    """An image as computed, its values stretched to [0, 1]: smallest to 0, largest to 1.
+
+    Examples
+    --------
+    >>> scaled(np.array([-1.0, 0.0, 1.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     low, high = float(image.min()), float(image.max())
     return (image - low) / max(high - low, 1e-12)
 
@@ -21,36 +27,64 @@ def enhanced(image: np.ndarray, share: float = 0.02) -> np.ndarray:
     ----------
     image : array, (height, width, channels)
     share
-        Which share of the darkest and of the brightest values is clipped.
+        The share of the darkest values that become 0, and of the brightest that become 1.
 
     Returns
     -------
     array, same shape, in [0, 1]
+
+    Examples
+    --------
+    >>> enhanced(np.arange(5.0), share=0.25).tolist()
+    [0.0, 0.0, 0.5, 1.0, 1.0]
     """
     low, high = np.quantile(image, [share, 1 - share])
     return np.clip((image - low) / max(high - low, 1e-12), 0, 1)
 
 
 def displayable(image: np.ndarray, contrast: bool = False) -> np.ndarray:
-    """What is shown of an image: as computed, or with enhanced contrast.
+    """The pixels to show: the image as computed, or with enhanced contrast.
+
+    Parameters
+    ----------
+    image : array, (height, width, channels)
+    contrast
+        Whether to enhance the contrast.
 
     Returns
     -------
     array in [0, 1]
-        Colours as (height, width, 3), all else as grey (height, width): other numbers of
-        channels are averaged.
+        Three channels are colours, (height, width, 3). Any other number of channels is averaged
+        to grey, (height, width).
+
+    Examples
+    --------
+    >>> displayable(np.ones((28, 28, 1))).shape
+    (28, 28)
     """
     pixels = enhanced(image) if contrast else scaled(image)
     return pixels if pixels.shape[-1] == 3 else pixels.mean(axis=-1)
 
 
 def in_bytes(image: np.ndarray) -> np.ndarray:
-    """An image as computed, its darkest value as 0 and its brightest as 255; same shape."""
+    """An image as computed, as uint8 of the same shape: darkest value 0, brightest 255.
+
+    Examples
+    --------
+    >>> in_bytes(np.array([-1.0, 0.2, 1.0])).tolist()
+    [0, 153, 255]
+    """
     return np.round(255 * scaled(image)).astype(np.uint8)
 
 
 def png(image: np.ndarray, contrast: bool = False, zoom: int = 1) -> bytes:
-    """An image as a PNG, `zoom` pixels wide and high for each of its own."""
+    """An image as a PNG; each of its pixels becomes a square of `zoom` by `zoom` pixels.
+
+    Examples
+    --------
+    >>> png(np.eye(3)[..., None], zoom=2)[:4]
+    b'\\x89PNG'
+    """
     from PIL import Image
 
     pixels = np.round(255 * displayable(image, contrast)).astype(np.uint8)
@@ -65,5 +99,11 @@ def png(image: np.ndarray, contrast: bool = False, zoom: int = 1) -> bytes:
 
 
 def data_uri(image: np.ndarray, contrast: bool = False) -> str:
-    """An image as a ``data:`` address of a PNG, one pixel a pixel."""
+    """An image as a ``data:`` address, which holds it as a PNG of the same size.
+
+    Examples
+    --------
+    >>> data_uri(np.eye(3)[..., None])[:22]
+    'data:image/png;base64,'
+    """
     return "data:image/png;base64," + base64.b64encode(png(image, contrast)).decode()

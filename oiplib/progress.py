@@ -1,29 +1,36 @@
-"""Progress bars for whatever takes more than two seconds, on terminals only."""
+"""Progress bars: on terminals only, and only for work that takes more than two seconds."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-from tqdm import tqdm
-
 
 class Silent:
     """A progress bar that shows nothing."""
 
     def update(self, n: int = 1) -> None:
-        """Take note of nothing."""
+        """Do nothing."""
 
 
 SILENT = Silent()
 
 
 def bar(total: int, title: str, unit: str, done: int = 0) -> Any:
-    """A progress bar with a rate and the time left; silent without a title or a terminal.
+    """A progress bar with a rate and the time left; without a title or a terminal it is silent.
 
-    `done` of the total were done before; they don't count for the rate.
+    Parameters
+    ----------
+    total
+        The number of units of work.
+    title, unit
+        What is done, and what is counted.
+    done
+        How many of the units were done earlier. They don't count for the rate.
     """
-    shown = bool(title) and sys.stderr is not None and sys.stderr.isatty()
+    is_shown = bool(title) and sys.stderr is not None and sys.stderr.isatty()
+    from tqdm import tqdm  # not on the way to a query
+
     return tqdm(
         total=total,
         initial=done,
@@ -31,7 +38,7 @@ def bar(total: int, title: str, unit: str, done: int = 0) -> Any:
         unit=f" {unit}",
         delay=2,
         leave=False,
-        disable=not shown,
+        disable=not is_shown,
         dynamic_ncols=True,
         smoothing=0.1,
     )

@@ -1,29 +1,24 @@
 """The database: every network, run, screening, scan and OIP. Knows nothing of TensorFlow."""
 
-from .database import OipFilter, Store, check_name, database_url
+from .address import database_url
+from .answers import Correspondence, Null, Reaction, Variety
+from .database import Store
+from .find import ORDERS, ORIGINS, OipFilter
 from .merge import merge
-from .models import (
-    ROW_FIELDS,
-    Correspondence,
-    Layer,
-    Network,
-    Oip,
-    Reaction,
-    Run,
-    Rung,
-    Scan,
-    Screening,
-    Variety,
-)
 from .oips import Oips
+from .sound import check_name
+from .tables import ROW_FIELDS, Layer, Network, Oip, Run, Rung, Scan, Screening, StoredStudy
 from .views import VIEWS
 
 __all__ = [
+    "ORDERS",
+    "ORIGINS",
     "ROW_FIELDS",
     "VIEWS",
     "Correspondence",
     "Layer",
     "Network",
+    "Null",
     "Oip",
     "OipFilter",
     "Oips",
@@ -33,6 +28,7 @@ __all__ = [
     "Scan",
     "Screening",
     "Store",
+    "StoredStudy",
     "Variety",
     "check_name",
     "database_url",

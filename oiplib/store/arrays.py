@@ -67,6 +67,10 @@ class Array(TypeDecorator[np.ndarray]):
         super().__init__()
         self.dtype, self.ndim = dtype, ndim
 
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """Whether a row needs to be written, because its array is another one."""
+        return np.array_equal(x, y)
+
     def process_bind_param(self, value: np.ndarray | None, dialect: Any) -> bytes | None:
         """Bytes to be stored."""
         if value is None:

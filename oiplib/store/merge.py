@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from ..progress import bar
-from ..specs import Spec
+from ..values import ScreeningSpec
+from .answers import Null, Reaction, Variety
 from .database import Store
-from .models import Base, Layer, Network, Oip, Reaction, Run, Rung, Scan, Screening, Variety
+from .tables import Base, Layer, Network, Oip, Run, Rung, Scan, Screening, StoredStudy
 
 
 def merge(target: Store, source: Store) -> dict[str, tuple[int, int]]:
     """Add to one database what only the other one holds.
 
-    Networks are the same by their weights, layers by their names, screenings, reactions, scans
-    and restarts by what was asked, OIPs by network, map, start and ascents. Where both have one,
-    the target's stays, even if the machines rounded differently. Comparisons of trainings are
-    left out: they are made anew from the OIPs that are then there. What is merged of a map is one
-    transaction; a merge that was stopped goes on with the next call.
+    Networks are the same by their weights, layers by their names, OIPs by network, map, start
+    and ascents, all else by its spec. Where both have a result, the target's stays, even if the
+    machines rounded differently. What would not fit there is left out and made anew when it is
+    asked for: comparisons of trainings, and restarts that were judged by another threshold.
+    What is merged of a map is one transaction. A merge that was stopped goes on with the next
+    call.
 
     Parameters
     ----------
@@ -33,19 +35,21 @@ def merge(target: Store, source: Store) -> dict[str, tuple[int, int]]:
     Returns
     -------
     dict
-        ``networks``, ``screenings``, ``reactions``, ``restarts`` (maps), ``scans``, ``OIPs`` ->
-        how many were added, and how many were there already.
+        ``networks``, ``screenings``, ``reactions``, ``nulls``, ``restarts`` (maps), ``scans``,
+        ``OIPs`` -> how many were added, and how many were there already. What is left out
+        isn't counted.
     """
     return _Merge(target, source).done()
 
 
 class _Merge:
-    """One database on its way into another; `runs` and `layers` lead from id to id."""
+    """One database on its way into another; `runs`, `layers`, `nulls` lead from id to id."""
 
     def __init__(self, target: Store, source: Store) -> None:
         self.target, self.source = target, source
         self.runs: dict[int, int] = {}
         self.layers: dict[int, int] = {}
+        self.nulls: dict[int, int] = {}
         self.counts: dict[str, tuple[int, int]] = {}
 
     def done(self) -> dict[str, tuple[int, int]]:
@@ -53,18 +57,23 @@ class _Merge:
             self.runs[run.id] = self.target.add_run(Run(**_values(run)))
         for network in self._rows(Network):
             self._count("networks", 1, self._network(network))
-        screenings = list(self._rows(Screening))
-        others = {"reactions": Reaction, "restarts": Variety}
-        rows = [(name, row) for name, kind in others.items() for row in self._rows(kind)]
+            for study in self._rows(StoredStudy, StoredStudy.network_id == network.id):
+                stored = self.target.same_network(network)
+                self.target.put_study(stored.id, study.spec, study.spec_sha256, study.asked)
+        kinds: dict[str, tuple[type[Any], Callable[[Any], int]]] = {
+            "screenings": (Screening, self._screening),
+            "reactions": (Reaction, self._reaction),
+            "nulls": (Null, self._null),
+            "restarts": (Variety, self._variety),
+        }
+        rows = [(name, row, add) for name, (kind, add) in kinds.items() for row in self._rows(kind)]
         with self.source.session() as session:
-            chosen = select(Scan.layer_id, Scan.map).union(select(Oip.layer_id, Oip.map))
-            maps = sorted((row[0], row[1]) for row in session.execute(chosen))
-        with bar(len(screenings) + len(rows) + len(maps), "Merge", "rows") as progress:
-            for screening in screenings:
-                self._count("screenings", 1, self._screening(screening))
-                progress.update(1)
-            for name, row in rows:
-                self._count(name, 1, self.target.add(type(row)(**self._moved(row))))
+            query = select(Scan.layer_id, Scan.map).union(select(Oip.layer_id, Oip.map))
+            maps = sorted((row[0], row[1]) for row in session.execute(query))
+        with bar(len(rows) + len(maps), "Merge", "rows") as progress:
+            for name, row, add in rows:
+                if not isinstance(row, Variety) or row.null_id in self.nulls:
+                    self._count(name, 1, add(row))
                 progress.update(1)
             for layer, map in maps:
                 self._map(layer, map)
@@ -83,15 +92,31 @@ class _Merge:
 
     def _screening(self, row: Screening) -> int:
         new = Screening(**self._moved(row))
-        if (new.first, new.last) == (0, getattr(Spec.from_dict(new.spec), "n_patterns", None)):
+        grid = ScreeningSpec.from_dict(new.spec).grid
+        if (new.first, new.last) == (0, grid.n_patterns):
             return self.target.replace_parts(new)
         return self.target.add(new)
 
+    def _reaction(self, row: Reaction) -> int:
+        return self.target.add(Reaction(**self._moved(row)))
+
+    def _null(self, row: Null) -> int:
+        added = self.target.add(Null(**self._moved(row)))
+        stored = self.target.null(self.layers[row.layer_id], row.spec_sha256)
+        assert stored is not None
+        thresholds = stored.threshold, stored.feature_threshold
+        if thresholds == (row.threshold, row.feature_threshold):
+            self.nulls[row.id] = stored.id
+        return added
+
+    def _variety(self, row: Variety) -> int:
+        moved = self._moved(row) | {"null_id": self.nulls[row.null_id]}
+        return self.target.add(Variety(**moved))
+
     def _map(self, layer: int, map: int) -> None:
-        found = list(self._rows(Scan, Scan.layer_id == layer, Scan.map == map))
         oips = list(self._rows(Oip, Oip.layer_id == layer, Oip.map == map))
         scans = []
-        for scan in found:
+        for scan in self._rows(Scan, Scan.layer_id == layer, Scan.map == map):
             rungs = [Rung(**_values(rung, "scan_id")) for rung in scan.rungs]
             scans.append(Scan(**self._moved(scan), rungs=rungs))
         n_scans, n_oips = self.target.add_scans(scans, [Oip(**self._moved(oip)) for oip in oips])

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import OipError
 from ..pictures import data_uri
-from .models import ROW_FIELDS, Oip
+from .tables import ROW_FIELDS, Oip
 
 if TYPE_CHECKING:
     import pandas as pd

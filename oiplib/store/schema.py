@@ -17,11 +17,11 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspe
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import OipError
-from .models import Base
+from .answers import Variety
 from .views import VIEWS
 
-#: The number of the schema that `models` describes, as a revision in ``migrations/versions``.
-NUMBER = "8"
+#: The number of the schema of `tables` and `answers`, as a revision in ``migrations/versions``.
+NUMBER = "9"
 
 _FIRST_TABLES = {"networks", "layers", "runs", "screenings", "scans", "rungs", "oips"}
 _VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
@@ -89,7 +89,7 @@ def _number(connection: Connection, name: str) -> str | None:
 
 
 def _make(connection: Connection) -> None:
-    Base.metadata.create_all(connection)
+    Variety.metadata.create_all(connection)  # all tables: `answers` builds upon `tables`
     connection.execute(text(_VERSION_TABLE))
     _stamp(connection, NUMBER)
     _make_views(connection)

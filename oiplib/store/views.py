@@ -33,8 +33,7 @@ LEFT JOIN (
   SELECT layer_id, map, COUNT(*) AS n_oips, CASE
     WHEN SUM(CASE WHEN origin = 'fluctuation' THEN 1 ELSE 0 END) > 0 THEN 'fluctuation'
     WHEN SUM(CASE WHEN origin = 'pattern' THEN 1 ELSE 0 END) > 0 THEN 'pattern'
-    WHEN SUM(CASE WHEN origin = 'revival' THEN 1 ELSE 0 END) > 0 THEN 'revival'
-    ELSE 'digit' END AS found_by
+    ELSE 'revival' END AS found_by
   FROM oips GROUP BY layer_id, map
 ) AS found ON found.layer_id = searched.layer_id AND found.map = searched.map
 LEFT JOIN best_oips AS best ON best.network = layers.network_id

@@ -64,6 +64,7 @@ def upgrade() -> None:
     op.execute(_SCREENINGS)
     op.execute(_REACTIONS)
     rewrite("scans", "spec", _scan)
+    rewrite("runs", "spec", _run)
     rewrite(
         "oips",
         "spec, start, map, (SELECT name FROM layers WHERE id = layer_id), "
@@ -76,6 +77,13 @@ def upgrade() -> None:
 def _scan(spec: str) -> dict[str, Any]:
     new = _spec(json.loads(spec))
     return {"spec": json.dumps(new), "spec_sha256": sha256(canonical(new))}
+
+
+def _run(spec: str | None) -> dict[str, Any]:
+    old = None if spec is None else json.loads(spec)
+    if old is None or old["kind"] not in ("TrialSpec", "ScanSpec"):
+        return {"spec": spec}
+    return {"spec": json.dumps(_spec(old))}
 
 
 def _oip(spec: str, start: str, map: int, layer: str, weights: str) -> dict[str, Any]:

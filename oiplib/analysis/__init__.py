@@ -1,0 +1,1 @@
+"""What results mean: similarity, uniqueness, repetition, matching. Arrays in, arrays out."""

@@ -1,0 +1,215 @@
+"""Restarts: where many random images end, and ascents kept away from what they end at.
+
+Random restarts show too little of what a unit responds to (Cadena et al. 2018). So after them
+come ascents that are kept away from the patterns found. They tell at which loss a really
+different pattern exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine.ascent import BATCH_SIZE, climb, climber
+from ..engine.fluctuations import fluctuation_images
+from ..engine.images import standardized
+from ..engine.layers import LayerMaps
+from ..progress import SILENT
+from ..values import FluctuationStart, NullSpec, VarietySpec
+from .similarity import shoved, similarities, spectra_of
+from .variety import square
+
+# Maps whose restarts climb in the same batches.
+_GROUP = 16
+
+
+@dataclass(frozen=True)
+class Restarts:
+    """Where the ascents of one map ended that climbed from many random images.
+
+    Attributes
+    ----------
+    map : int
+    starts : int64, (n,)
+        Numbers of the trials. Those that did not come to excite the map are missing.
+    losses : float32, (n,)
+    images : float32, (n, height, width, channels)
+    """
+
+    map: int
+    starts: np.ndarray
+    losses: np.ndarray
+    images: np.ndarray
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """Where ascents of one map ended that were kept away from its known patterns.
+
+    Attributes
+    ----------
+    losses : float32, (n,)
+    alike : float32, (n,), in [0, 1]
+        Similarity of each to the restarts of one pattern, in the mean; that of the pattern
+        that it resembles most.
+    images : float32, (n, height, width, channels)
+    """
+
+    losses: np.ndarray
+    alike: np.ndarray
+    images: np.ndarray
+
+
+def restart(
+    layer: LayerMaps, spec: NullSpec, maps: Sequence[int], progress: Any = SILENT
+) -> Iterator[Restarts]:
+    """Let many random images climb towards each map, each start with its own number.
+
+    Where some don't excite the map in the end, further ones take their place, until
+    `spec.tries` times as many as wanted were tried. What is found for a map doesn't depend on
+    the other maps.
+
+    Parameters
+    ----------
+    layer
+        Whose maps.
+    spec
+        The starts, and how they climb.
+    maps
+        Which maps, each in [0, layer.n_maps).
+    progress
+        A progress bar that counts maps.
+    """
+    indices = layer.map_array(maps)
+    for first in range(0, len(indices), _GROUP):
+        group = indices[first : first + _GROUP]
+        parts: dict[int, list[Restarts]] = {int(map): [] for map in group}
+        for begin in range(0, spec.tries * spec.n_starts, spec.n_starts):
+            lacking = [
+                map
+                for map, of_map in parts.items()
+                if sum(len(part.starts) for part in of_map) < spec.n_starts
+            ]
+            if lacking:
+                for part in _restarted_once(layer, spec, np.array(lacking), begin):
+                    parts[part.map].append(part)
+        for map, of_map in parts.items():
+            yield _joined(map, of_map, spec.n_starts)
+            progress.update(1)
+
+
+def unlike(
+    layer: LayerMaps,
+    spec: VarietySpec,
+    restarts: Sequence[Restarts],
+    peaks: Sequence[np.ndarray],
+    patterns: Sequence[np.ndarray],
+    threshold: float,
+    progress: Any = SILENT,
+) -> Iterator[Unlike]:
+    """Climb once more, kept away from the patterns that the restarts led to.
+
+    After each step, an image that is too much like a typical restart of a pattern is changed
+    by as little as brings it back to the limit, `spec.margin` times the threshold.
+
+    Parameters
+    ----------
+    layer
+        Whose maps.
+    spec
+        How many starts, and how they climb. Their numbers lie beyond those of all restarts.
+    restarts, peaks, patterns
+        Restarts of some maps, the similarities of all their pairs, the pattern of each.
+    threshold
+        Similarity from which on two OIPs show the same pattern.
+    progress
+        A progress bar that counts maps.
+    """
+    first_trial = spec.tries * spec.n_starts
+    trials = range(first_trial, first_trial + spec.n_unlike)
+    size = max(1, BATCH_SIZE // spec.n_unlike)
+    for first in range(0, len(restarts), size):
+        group, labels = restarts[first : first + size], patterns[first : first + size]
+        typical = {
+            of_map.map: _typical(of_map, label, square(of_pairs, len(label)), spec.n_typical)
+            for of_map, label, of_pairs in zip(
+                group, labels, peaks[first : first + size], strict=True
+            )
+        }
+        images, owners = _starts(layer, spec.null, np.array(list(typical)), trials)
+        ended = _kept_away(layer, spec, images, owners, typical, spec.margin * threshold)
+        losses = layer(ended)[np.arange(len(ended)), owners]
+        for of_map, label in zip(group, labels, strict=True):
+            mine = owners == of_map.map
+            alike = similarities(ended[mine], of_map.images)
+            means = [alike[:, label == pattern].mean(axis=1) for pattern in np.unique(label)]
+            yield Unlike(losses[mine], np.max(means, axis=0), ended[mine])
+            progress.update(1)
+
+
+def _restarted_once(
+    layer: LayerMaps, spec: NullSpec, maps: np.ndarray, begin: int
+) -> Iterator[Restarts]:
+    """`spec.n_starts` restarts of each map from a trial's number on, without those that failed."""
+    images, owners = _starts(layer, spec, maps, range(begin, begin + spec.n_starts))
+    ended = climb(layer, images, owners, spec.climb.stages)
+    for map in maps:
+        alive = np.flatnonzero((owners == map) & (ended.losses > 0))
+        trials = begin + alive % spec.n_starts
+        yield Restarts(int(map), trials, ended.losses[alive], ended.images[alive])
+
+
+def _joined(map: int, parts: Sequence[Restarts], n: int) -> Restarts:
+    starts, losses, images = (
+        np.concatenate([getattr(part, name) for part in parts])[:n]
+        for name in ("starts", "losses", "images")
+    )
+    return Restarts(map, starts, losses, images)
+
+
+def _kept_away(
+    layer: LayerMaps,
+    spec: VarietySpec,
+    images: np.ndarray,
+    owners: np.ndarray,
+    typical: dict[int, np.ndarray],
+    limit: float,
+) -> np.ndarray:
+    """Where images end that may not come near the typical restarts of their maps."""
+    spectra = {map: spectra_of(patterns) for map, patterns in typical.items()}
+    patterns_to_avoid = [typical[map] for map in owners]
+    their_spectra = [spectra[map] for map in owners]
+    for first in range(0, len(images), BATCH_SIZE):
+        part = slice(first, first + BATCH_SIZE)
+        padded = np.resize(np.arange(len(images))[part], BATCH_SIZE)
+        active, previous = np.ones(BATCH_SIZE, bool), np.full(BATCH_SIZE, np.inf, np.float32)
+        for stage in spec.climb.stages:
+            take_step = climber(layer, stage.objective)
+            for epsilon in stage.epsilons:
+                step = np.array([epsilon], np.float32)
+                moved = take_step(images[padded], owners[padded], active, previous, step, 0.0)[0]
+                moved = moved.numpy()[: len(images[part])]
+                moved = shoved(moved, patterns_to_avoid[part], their_spectra[part], limit)
+                images[part] = standardized(moved)
+    return images
+
+
+def _starts(
+    layer: LayerMaps, spec: NullSpec, maps: np.ndarray, trials: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    starts = [FluctuationStart(spec.fluctuation, int(m), t) for m in maps for t in trials]
+    images = fluctuation_images(starts, layer.image_shape)
+    return images, np.array([start.map for start in starts])
+
+
+def _typical(restarts: Restarts, labels: np.ndarray, alike: np.ndarray, n: int) -> np.ndarray:
+    """Of each pattern the n restarts that are most like the others of it, as images."""
+    kept: list[int] = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        mean_alike = alike[np.ix_(members, members)].mean(axis=1)
+        kept.extend(members[np.argsort(-mean_alike, kind="stable")[:n]])
+    return restarts.images[kept]

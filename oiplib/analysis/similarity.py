@@ -1,0 +1,217 @@
+"""How alike OIPs are, wherever in the image their pattern stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+from scipy.cluster import hierarchy
+from scipy.spatial import distance
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Fourier transforms of images with mean 0 and norm 1, zeros around them.
+
+    Attributes
+    ----------
+    values : complex64, (n, rows, columns, channels)
+    size : (rows, columns)
+        Of the images with the zeros.
+    """
+
+    values: np.ndarray
+    size: tuple[int, int]
+
+
+def spectra_of(images: np.ndarray) -> Spectra:
+    """`Spectra` of images (n, height, width, channels)."""
+    each, size = (1, 2, 3), padded_size(images)
+    centred = images - images.mean(axis=each, keepdims=True)
+    norm = np.sqrt(np.square(centred).sum(axis=each, keepdims=True))
+    scaled = (centred / np.maximum(norm, 1e-12)).astype(np.float32)
+    return Spectra(fft.rfft2(scaled, size, axes=(1, 2), workers=-1), size)
+
+
+def similarities(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The largest normalized cross-correlation of each image of `a` with each of `b`.
+
+    One image is moved over the other, zeros around both; the sum of products is divided by the
+    two images' norms. So a moved copy is the more alike the less of it is cut off, brightness
+    and contrast don't matter, and a negative is not alike.
+
+    Parameters
+    ----------
+    a : array, (n, height, width, channels)
+    b : array, (m, height, width, channels)
+
+    Returns
+    -------
+    array, float32, (n, m), in [0, 1]
+    """
+    return aligned(a, b)[0]
+
+
+def aligned(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How alike images are at best, and by how much one must be moved for that.
+
+    Parameters
+    ----------
+    a, b
+        As for `similarities`.
+
+    Returns
+    -------
+    peaks : array, float32, (n, m), in [0, 1]
+        As `similarities`.
+    shifts : array of int, (n, m, 2)
+        By how many rows and columns the pattern of `a` stands further down and right than
+        that of `b`.
+    """
+    first, second = spectra_of(a), spectra_of(b)
+    peaks = np.empty((len(a), len(b)), np.float32)
+    shifts = np.empty((len(a), len(b), 2), int)
+    for i, spectrum in enumerate(first.values):
+        product = (spectrum * second.values.conj()).sum(axis=-1)
+        peaks[i], shifts[i] = _peaks(product, first.size)
+    return peaks, shifts
+
+
+def all_pairs(spectra: Spectra) -> tuple[np.ndarray, np.ndarray]:
+    """`aligned` for each two of n images, once.
+
+    Returns
+    -------
+    peaks : array, float32, (n (n - 1) / 2,), in [0, 1]
+    shifts : array of int, (n (n - 1) / 2, 2)
+        Both in the order of ``numpy.triu_indices(n, 1)``.
+    """
+    i, j = np.triu_indices(len(spectra.values), 1)
+    return _peaks(_products(spectra.values, spectra.values, i, j), spectra.size)
+
+
+def of_pairs(a: Spectra, b: Spectra, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How alike some images of `a` are to some of `b`.
+
+    Parameters
+    ----------
+    first, second : arrays of int, (n,)
+        Which of `a` and which of `b`, pair by pair.
+
+    Returns
+    -------
+    array, float32, (n,), in [0, 1]
+    """
+    return _peaks(_products(a.values, b.values, first, second), a.size)[0]
+
+
+def clusters(alike: np.ndarray, threshold: float) -> np.ndarray:
+    """Which of some images show the same pattern: they are alike in the mean of their pairs.
+
+    Parameters
+    ----------
+    alike : array, (n, n), in [0, 1]
+        Similarities.
+    threshold
+        How alike two clusters must be, in the mean of all pairs between them, to be one.
+
+    Returns
+    -------
+    array of int, (n,)
+        Numbers of clusters from 0 on, the largest first.
+    """
+    n = len(alike)
+    if n < 2:
+        return np.zeros(n, int)
+    apart = np.clip(1 - (alike + alike.T) / 2, 0, 1)
+    np.fill_diagonal(apart, 0)
+    tree = hierarchy.linkage(distance.squareform(apart, checks=False), "average")
+    labels = hierarchy.fcluster(tree, 1 - threshold, "distance") - 1
+    order = np.argsort(-np.bincount(labels), kind="stable")
+    return np.argsort(order)[labels]
+
+
+def shoved(
+    images: np.ndarray, others: Sequence[np.ndarray], spectra: Sequence[Spectra], limit: float
+) -> np.ndarray:
+    """Images changed by as little as makes each unlike some other ones.
+
+    Where the similarity with another image is above the limit, the other image, moved to where
+    they are most alike, is taken out of it until the limit is reached: a projection.
+
+    Parameters
+    ----------
+    images : array, (n, height, width, channels), each with mean 0
+    others : n arrays, (k, height, width, channels), each image with mean 0
+        From which each of the images shall differ; k may vary.
+    spectra
+        `spectra_of` each of the `others`.
+    limit
+        Largest similarity, in [0, 1].
+
+    Returns
+    -------
+    array, (n, height, width, channels)
+    """
+    image_spectra = spectra_of(images)
+    products = [
+        (one[None] * known.values.conj()).sum(axis=-1)
+        for one, known in zip(image_spectra.values, spectra, strict=True)
+    ]
+    peaks, shifts = _peaks(np.concatenate(products), image_spectra.size)
+    which = np.repeat(np.arange(len(images)), [len(other) for other in others])
+    flat = np.concatenate(others)
+    changed = images.copy()
+    for pair in np.flatnonzero(peaks > limit):
+        image, other = changed[which[pair]], _moved(flat[pair], shifts[pair])
+        # What was cut off counts in the similarity, but can't be taken out.
+        length = np.linalg.norm(other)
+        most = limit * np.linalg.norm(flat[pair]) / length
+        along = (image * other).sum() / length
+        rest = np.sqrt(max(0.0, np.square(image).sum() - along**2))
+        if most < 1 and along > most * np.linalg.norm(image):
+            image += (most * rest / np.sqrt(1 - most**2) - along) / length * other
+    return changed
+
+
+def _moved(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """An image further down and right by so many pixels, zeros where it doesn't reach."""
+    out = np.zeros_like(image)
+    (to_y, from_y), (to_x, from_x) = (_parts(int(by)) for by in shift)
+    out[to_y, to_x] = image[from_y, from_x]
+    return out
+
+
+def _parts(by: int) -> tuple[slice, slice]:
+    if by >= 0:
+        return slice(by, None), slice(None, -by or None)
+    return slice(None, by), slice(-by, None)
+
+
+def _peaks(products: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The largest correlation of each pair, from its spectrum, and at which shift it is."""
+    flat = fft.irfft2(products, size, axes=(1, 2), workers=-1).reshape(len(products), -1)
+    best = flat.argmax(axis=1)
+    # Shifts to the other side stand at the end of each axis.
+    moved = np.stack(np.unravel_index(best, size), axis=-1)
+    shifts = np.where(moved > np.array(size) // 2, moved - size, moved)
+    return np.clip(flat[np.arange(len(flat)), best], 0, 1), shifts
+
+
+def _products(a: np.ndarray, b: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spectra of the correlations of some pairs, summed over the channels."""
+    _, height, width, channels = a.shape
+    if channels < 8:
+        return np.asarray((a[first] * b[second].conj()).sum(axis=-1))
+    # With many channels it is faster to compute all pairs by a matrix product per frequency.
+    of_a, of_b = (x.reshape(len(x), -1, channels).transpose(1, 0, 2) for x in (a, b))
+    whole = of_a @ of_b.conj().transpose(0, 2, 1)
+    return np.asarray(whole[:, first, second].T.reshape(-1, height, width))
+
+
+def padded_size(images: np.ndarray) -> tuple[int, int]:
+    height, width = images.shape[1:3]
+    fast = [fft.next_fast_len(2 * side - 1, real=True) for side in (height, width)]
+    return fast[0], fast[1]

@@ -1,0 +1,231 @@
+"""Commands that ask a database: query, export, serve, show, replay, check, merge."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import InputError, OipError
+from ..values import stages_of, start_of
+from . import options, tables
+
+
+@options.example("oip query --maps 0-31,120 --origin revival --sort loss --limit 5")
+@click.command()
+@options.filters
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--out", metavar="FILE", help="Write there instead of showing it.")
+@options.db
+def query(form: str, out: str | None, db: str | None, **filters: Any) -> None:
+    """List stored OIPs, by map, the largest loss first."""
+    from ..store import Store
+
+    if form == "parquet" and out is None:
+        raise InputError("Parquet isn't for reading: name a file with --out")
+    rows = Store(db).oip_rows(options.oip_filter(**filters))
+    if out is None:
+        click.echo(_listing(rows, form), nl=False)
+        return
+    if form == "parquet":
+        from ..publish.export import write_parquet
+
+        tables.written(out, lambda file: write_parquet(rows, file))
+    else:
+        tables.written(out, lambda file: file.write(_listing(rows, form).encode()))
+    click.echo(f"{len(rows)} OIPs in {out}")
+
+
+def _listing(rows: list[dict[str, Any]], form: str) -> str:
+    """OIPs as a text in one of the readable formats."""
+    if form == "json":
+        return json.dumps(rows, indent=2) + "\n"
+    if form == "table":
+        lines = [tables.columns(row) for row in rows]
+        return (tables.table(lines) if lines else "no OIPs") + "\n"
+    from ..publish.export import write_csv
+
+    text = io.StringIO()
+    write_csv(rows, text)
+    return text.getvalue()
+
+
+@options.example("oip export best --best --layer Conv2D_3")
+@click.command()
+@click.argument("folder")
+@options.filters
+@options.db
+def export(folder: str, db: str | None, **filters: Any) -> None:
+    """Write OIPs into a new folder that needs nothing of ours: images.npy, PNGs, CSV, JSON."""
+    from ..publish.export import export as do
+    from ..store import Store
+
+    n = do(Store(db), options.oip_filter(**filters), Path(folder))
+    click.echo(f"{n} OIPs in {folder}")
+
+
+@options.example("oip serve --db oip.db --port 8001")
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True)
+@options.db
+def serve(host: str, port: int, db: str | None) -> None:
+    """Browse and query the database in Datasette, its images as pictures.
+
+    Needs the extra 'serve'. Stop it with Ctrl-C.
+    """
+    from ..publish.serve import serve as do
+    from ..store import Store
+
+    do(Store(db), host, port)
+
+
+@options.example("oip show 17 --png oip-17.png")
+@click.command()
+@click.argument("id", type=int)
+@click.option("--png", metavar="FILE", help="Draw start, frames and loss.")
+@click.option("--npy", metavar="FILE", help="Write the image as a NumPy array.")
+@options.db
+def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
+    """Show an OIP: where it comes from, what it looks like."""
+    from ..store import Store
+
+    store = Store(db)
+    oip = store.oip(id)
+    run, network = store.run(oip.run_id), oip.layer.network_id
+    sizes = ", then ".join(f"{stage.epsilon:g}" for stage in stages_of(oip.spec))
+    machine = run.environment
+    facts = {
+        "OIP": oip.id,
+        "of": f"map {oip.map} of {oip.layer.name}, network {network}",
+        "loss": f"{oip.loss:.6g}",
+        "steps": f"{oip.steps} of size {sizes}, ended by {oip.stop_reason}",
+        "origin": oip.origin,
+        "start": start_of(oip.start),
+        "image": " x ".join(map(str, oip.image.shape)) + f", {oip.image.dtype}",
+        "created": f"{oip.created.isoformat(timespec='seconds')} by run {run.id}",
+        "made on": f"{machine.get('device')}, {machine.get('threads')} threads, "
+        f"TensorFlow {machine.get('tensorflow')}, Python {machine.get('python')}",
+        "by": f"oiplib {machine.get('oiplib')}"
+        + (f", commit {machine['git_commit'][:12]}" if machine.get("git_commit") else ""),
+        "weights": store.network(network).weights_sha256[:16],
+        "replay": f"oip replay {oip.id}",
+    }
+    if npy is not None:
+        import numpy as np
+
+        tables.written(npy, lambda path: np.save(path, oip.image, allow_pickle=False))
+    if png is not None:
+        in_caption = ("steps", "created", "made on", "by", "weights")
+        tables.draw(
+            oip,
+            png,
+            f"OIP {oip.id}, {facts['of']}; from {facts['start']}",
+            "\n".join(f"{name}: {facts[name]}" for name in in_caption),
+        )
+    click.echo("\n".join(f"{name:8} {value}" for name, value in facts.items()))
+
+
+@options.example("oip replay --sample 50")
+@click.command()
+@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="N OIPs drawn by a fixed seed.")
+@click.option("--all", "everything", is_flag=True, help="Every OIP of the database.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Difference in loss (relative) and correlation that holds; 0: equal bytes.",
+)
+@options.db
+def replay(
+    ids: tuple[int, ...], sample: int | None, everything: bool, tolerance: float, db: str | None
+) -> None:
+    """Make OIPs again from their recorded numbers, and compare.
+
+    Start, ascent and the network's weights come from the database alone. Exit status 1 where an
+    OIP doesn't hold.
+    """
+    from ..store import Store
+    from ..study.replay import differences
+    from ..study.replay import replay as do
+
+    if bool(ids) + (sample is not None) + everything != 1:
+        raise InputError("name OIPs by their ids, or give one of --sample N and --all")
+    store = Store(db)
+    replayed_ids = list(dict.fromkeys(ids)) or store.oip_ids(sample)
+    if not replayed_ids:
+        raise InputError(f"{store.name} has no OIPs yet: fill it with 'oip derive'")
+    replays = list(do(store, replayed_ids))
+    failed = [each for each in replays if not each.holds(tolerance)]
+    if len(replays) <= 8 or failed:
+        listed = replays if len(replays) <= 8 else failed[:20]
+        click.echo(tables.table([tables.replayed(each) for each in listed]))
+    for name, (there, here) in differences(store, replayed_ids).items():
+        click.echo(f"{name}: {there} then, {here} now")
+    same = sum(each.same_bytes for each in replays)
+    click.echo(
+        f"{len(replays) - len(failed)} of {len(replays)} hold, {same} with equal bytes; at most "
+        f"{max(each.loss_difference for each in replays):.2g} apart in loss (relative) and "
+        f"{max(each.pixel_difference for each in replays):.2g} in a pixel"
+    )
+    if failed:
+        raise OipError(f"{len(failed)} of {len(replays)} OIPs don't hold")
+
+
+@options.example("oip check --db oip.db")
+@click.command()
+@options.db
+def check(db: str | None) -> None:
+    """Check a whole database: file, references, shapes and values of every row.
+
+    Exit status 1, and a line for each row that is wrong.
+    """
+    from ..store import Store
+    from ..study.check import problems
+
+    store = Store(db)
+    n_problems = 0
+    for problem in problems(store):
+        click.echo(problem)
+        n_problems += 1
+    if n_problems:
+        raise OipError(f"{store.name}: {n_problems} problems")
+    click.echo(f"{store.name} is sound")
+
+
+@options.example("oip merge oip.db other-machine.db")
+@click.command()
+@click.argument("target", metavar="FILE")
+@click.argument("others", nargs=-1, required=True, metavar="OTHER...")
+def merge(target: str, others: tuple[str, ...]) -> None:
+    """Add to a database what only other ones hold.
+
+    The same result is the same row: where both have it, the first one's stays. The others are
+    checked first (see 'oip check'). They stay as they are, but for the upgrade of an older one.
+    """
+    from ..store import Store
+    from ..store import merge as do
+    from ..study.check import problems
+
+    sources = [Store(other) for other in others]
+    into = Store(target, create=True)
+    for source in sources:
+        if source.url == into.url:
+            raise InputError(f"{source.name} can't be merged with itself: name two databases")
+        wrong = next(problems(source), None)
+        if wrong is not None:
+            raise OipError(f"{source.name} isn't sound, nothing was merged: {wrong}")
+    for source in sources:
+        counts = [f"{n} of {n + old} {name}" for name, (n, old) in do(into, source).items()]
+        click.echo(f"{source.name}: {', '.join(counts)} are new")

@@ -1,0 +1,290 @@
+"""Commands that compute and store: train, screen, derive, compare, run, book, reproduce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..values import STRATEGIES, CnnSpec, GridSpec, ScanSpec, StudySpec
+from . import options, tables
+
+QUICK_MAPS = "0-7,120"
+
+
+@options.example("oip train --epochs 3 --seed 1 --save cnn.keras")
+@click.command()
+@click.option("--dataset", default="mnist", show_default=True, help="A name, or an .npz file.")
+@options.data
+@click.option("--epochs", type=int, default=12, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and order.")
+@click.option("--model", metavar="FILE", help="Take in this .keras model instead of training.")
+@click.option("--save", metavar="FILE", help="Write the network as a .keras model, too.")
+@options.db
+def train(
+    dataset: str,
+    data: str | None,
+    epochs: int,
+    seed: int,
+    model: str | None,
+    save: str | None,
+    db: str | None,
+) -> None:
+    """Train the network of the articles, or take in a model."""
+    from ..study.study import Study
+
+    if model is not None:
+        study = options.study_of(db, None, None, model)
+    else:
+        cnn = CnnSpec(dataset=dataset, epochs=epochs, weights_seed=seed, order_seed=seed)
+        study = Study(db, StudySpec(cnn=cnn), data=data)
+    was_trained = model is None and study.is_trained
+    row = study.train()
+    if save is not None:
+        from ..engine import network
+
+        network.save(study.model, save)
+    score = "" if row.accuracy is None else f": {row.accuracy:.2%} of the test images right"
+    known = ", stored already" if was_trained else ""
+    click.echo(f"network {row.id} ({row.name}){score}{known}")
+
+
+@options.example("oip screen --values 0.2,0.5,0.8 --grid 3x3")
+@click.command()
+@click.option("--values", metavar="LIST", help="Grey values in [0, 1], increasing.")
+@click.option("--grid", metavar="RxC", help="Rows and columns of the coarse grid.")
+@click.option("--shard", metavar="K/N", help="Do the K-th of N shares, for several processes.")
+@options.layer
+@options.network
+@options.model
+@options.db
+def screen(
+    values: str | None,
+    grid: str | None,
+    shard: str | None,
+    layer: str | None,
+    network: int | None,
+    model: str | None,
+    db: str | None,
+) -> None:
+    """Show all coarse patterns of a grid to all maps of a layer.
+
+    Each part is stored when it is finished: a call that was stopped goes on where it stood.
+    """
+    study = options.study_of(db, network, layer, model)
+    patterns = study.spec.scan.grid
+    if values is not None:
+        patterns = patterns.replace(values=options.numbers(values))
+    if grid is not None:
+        rows, columns = options.pair(grid.lower(), "x", "no grid: write it like 3x3")
+        patterns = GridSpec(patterns.values, rows, columns)
+    if shard is not None:
+        k, n = options.pair(shard, "/", "no shard: write it like 2/4")
+        parts = study.screen_parts(patterns, k - 1, n)
+        click.echo(f"{len(parts)} parts of shard {shard} are stored")
+        return
+    screening = study.screening(patterns)
+    shares = screening.n_reacting / screening.n_patterns
+    silent = [str(map) for map in (shares == 0).nonzero()[0]]
+    click.echo(
+        f"{study.layer.name} of network {study.network.id}: "
+        f"{screening.n_patterns:,} distinct patterns; "
+        f"{shares.mean():.1%} of all pairs of pattern and map have a response; "
+        f"maps without any: {', '.join(silent) or 'none'}"
+    )
+
+
+@options.example("oip derive --maps 0-7,120 --origin fluctuation --trials 16")
+@click.command()
+@options.maps
+@click.option(
+    "--origin",
+    type=click.Choice(["fluctuation", "pattern", "both"]),
+    default="both",
+    show_default=True,
+    help="Where starts come from.",
+)
+@click.option(
+    "--trials", type=int, help="Fluctuation images per map [default: as asked last, else 4]."
+)
+@click.option(
+    "--steps",
+    type=int,
+    help="Epochs from each fluctuation image [default: as asked last, else 600].",
+)
+@click.option(
+    "--epsilon", type=float, help="Size of these steps [default: as asked last, else 0.01]."
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    help="How patterns compete [default: the one used last, else race].",
+)
+@options.layer
+@options.network
+@options.model
+@options.db
+def derive(
+    maps: str | None,
+    origin: str,
+    trials: int | None,
+    steps: int | None,
+    epsilon: float | None,
+    strategy: str | None,
+    layer: str | None,
+    network: int | None,
+    model: str | None,
+    db: str | None,
+) -> None:
+    """Find OIPs: ascend starts to which maps respond.
+
+    Later commands go on with what is asked here.
+    """
+    study = options.study_of(db, network, layer, model)
+    spec = study.spec
+    changes = {
+        name: value
+        for name, value in (("n_epochs", steps), ("epsilon", epsilon))
+        if value is not None
+    }
+    by_trial = spec.trials.replace(ascent=spec.trials.ascent.replace(**changes))
+    if trials is not None:
+        by_trial = by_trial.replace(n_trials=trials)
+    by_pattern = spec.scan
+    if strategy is not None and strategy != by_pattern.strategy:
+        by_pattern = ScanSpec(by_pattern.grid, strategy, seed=by_pattern.seed)
+    study = study.replace(trials=by_trial, scan=by_pattern)
+    indices = study.check_maps(maps)
+    searches = {
+        "fluctuation": study.derive_from_fluctuations,
+        "pattern": study.derive_from_patterns,
+        "both": study.derive,
+    }
+    searches[origin](indices)
+    best = study.rows(indices, best=True)
+    if best:
+        click.echo(tables.table([tables.columns(row) for row in best]))
+    click.echo(f"{len(best)} of {len(indices)} maps have an OIP; above, the best of each")
+
+
+@options.example("oip compare --layer Conv2D_2 --maps 0-7")
+@click.command()
+@options.maps
+@options.layer
+@options.network
+@options.db
+def compare(maps: str | None, layer: str | None, network: int | None, db: str | None) -> None:
+    """Do two trainings find the same filters? Which map corresponds to which.
+
+    Trains the same network three times more with other seeds, unless that is stored, and puts
+    the maps of the layer and of those before it into correspondence. With --maps, tells the
+    partners of these in each of the other networks.
+    """
+    from ..study.trainings import correspondences, partners, summary
+
+    study = options.stored_study(db, network, layer)
+    indices = study.check_maps(maps) if maps is not None else []
+    layers = correspondences(study)
+    click.echo(
+        tables.table([tables.rounded(row) for rows in layers.values() for row in summary(rows)])
+    )
+    if indices:
+        table = partners(study, layers[study.layer.name], indices)
+        click.echo("\n" + tables.table([tables.rounded(row) for row in table]))
+
+
+@options.example("oip run 05-map --maps 120 --out executed")
+@click.command()
+@click.argument("notebooks", nargs=-1)
+@options.maps
+@click.option("--out", default="executed", show_default=True, metavar="DIR")
+@options.layer
+@options.network
+@options.db
+def run(
+    notebooks: tuple[str, ...],
+    maps: str | None,
+    out: str,
+    layer: str | None,
+    network: int | None,
+    db: str | None,
+) -> None:
+    """Execute notebooks (all by default) with papermill."""
+    from ..publish.notebooks import run as run_notebooks
+    from ..study.chapters import NOTEBOOKS, prepare
+
+    study = options.study_of(db, network, layer)
+    names = notebooks or NOTEBOOKS
+    indices = prepare(study, names, maps)  # once, not by several notebooks at the same time
+    n = run_notebooks(study, Path(out), names, indices)
+    click.echo(f"{n} notebooks executed to {out}" if n else f"all notebooks in {out} up to date")
+
+
+@options.example("oip book --db oip.db --site site")
+@click.command()
+@options.maps
+@click.option("--site", default="site", show_default=True, metavar="DIR")
+@options.layer
+@options.network
+@options.db
+def book(
+    maps: str | None, site: str, layer: str | None, network: int | None, db: str | None
+) -> None:
+    """Build the site from the database."""
+    from ..publish.book import build
+
+    study = options.stored_study(db, network, layer)
+    executed, built = build(study, Path(site), maps or study.searched_maps() or None)
+    click.echo(
+        f"{executed} notebooks executed; "
+        + (f"open {site}/index.html" if built else f"{site} is up to date")
+    )
+
+
+@options.example("oip reproduce --quick --db quick.db --site quick-site")
+@click.command()
+@click.option("--quick", is_flag=True, help="Less of the same work: minutes instead of many.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--maps", metavar="LIST", help=f"Such as 0-7,120 [default: all; quick: {QUICK_MAPS}]."
+)
+@options.data
+@options.db
+@click.option("--site", default="site", show_default=True, metavar="DIR")
+def reproduce(
+    quick: bool, seed: int, maps: str | None, data: str | None, db: str | None, site: str
+) -> None:
+    """The main job: from nothing to the database and the site.
+
+    Trains the network, screens all maps of Conv2D_3, finds OIPs from random fluctuations
+    (article IX) and from coarse patterns that race (article X), answers the articles' open
+    questions, executes the notebooks and builds the book.
+    """
+    from ..reproduce import Stage
+    from ..reproduce import reproduce as do
+    from ..study.study import Study
+
+    if maps is None and quick:
+        maps = QUICK_MAPS
+    study = Study(db, StudySpec.of(seed, quick), data=data)
+
+    def say(stage: Stage) -> None:
+        click.echo(f"{stage.name:13} {stage.result} ({stage.seconds:.0f} s)")
+
+    stages, summary = do(study, Path(site), maps, say)
+    maps_by_origin = {
+        f"found by {origin}": len(of_origin)
+        for origin, of_origin in summary.found.items()
+        if of_origin or origin in ("fluctuation", "pattern")
+    }
+    facts = {
+        "test accuracy": "unknown" if summary.accuracy is None else f"{summary.accuracy:.2%}",
+        "maps": sum(maps_by_origin.values()) + len(summary.silent),
+        **maps_by_origin,
+        "not found": len(summary.silent),
+        "OIPs": summary.n_oips,
+        **{f"seconds for {stage.name}": f"{stage.seconds:.0f}" for stage in stages},
+        "database": study.store.name,
+        "site": f"{site}/index.html",
+    }
+    click.echo("\n" + tables.table([{"what": k, "result": str(v)} for k, v in facts.items()]))

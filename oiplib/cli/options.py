@@ -1,0 +1,129 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import InputError
+from ..values import parse_ranges
+
+if TYPE_CHECKING:
+    from ..store import OipFilter
+    from ..study.study import Study
+
+
+class WrongUsage(click.ClickException):
+    """One line on stderr, and the status of wrong usage."""
+
+    exit_code = 2
+
+
+def example(text: str) -> Callable[[Any], Any]:
+    """Show an example at the end of a command's help."""
+
+    def add(command: click.Command) -> click.Command:
+        command.epilog = f"Example: {text}"
+        return command
+
+    return add
+
+
+db = click.option(
+    "--db", metavar="FILE", help="The database: a file or a URL [default: OIP_DB, else oip.db]."
+)
+layer = click.option(
+    "--layer", metavar="NAME", help="Whose maps [default: the layer that was studied last]."
+)
+network = click.option(
+    "--network", type=int, metavar="ID", help="A stored network [default: the first]."
+)
+model = click.option(
+    "--model", metavar="FILE", help="A trained Keras model (.keras) to take in and use."
+)
+maps = click.option("--maps", metavar="LIST", help="Such as 0-7,120 [default: all].")
+data = click.option("--data", metavar="DIR", help="Folder that holds the data set's files.")
+
+
+def filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options by which OIPs are chosen; `oip_filter` makes an `OipFilter` of them."""
+    options = [
+        click.option(
+            "--map", "repeated", type=int, multiple=True, metavar="N", help="May be repeated."
+        ),
+        click.option("--maps", metavar="LIST", help="Such as 0-7,120."),
+        click.option("--layer", metavar="NAME", help="OIPs of this layer only."),
+        click.option("--network", type=int, metavar="ID", help="OIPs of this network only."),
+        click.option("--best", is_flag=True, help="Only the largest loss of each map."),
+        click.option("--origin", type=click.Choice(["fluctuation", "pattern", "revival"])),
+        click.option(
+            "--stop-reason", type=click.Choice(["n_epochs", "converged"]), help="How it ended."
+        ),
+        click.option("--least", type=float, metavar="LOSS", help="Smallest loss."),
+        click.option("--largest", type=float, metavar="LOSS", help="Largest loss."),
+        click.option(
+            "--start", type=int, metavar="N", help="Number of the pattern or trial it grew from."
+        ),
+        click.option(
+            "--spec", metavar="SHA256", help="Of its ascents, or the first digits of that."
+        ),
+        click.option(
+            "--sort",
+            type=click.Choice(["loss", "steps", "created", "id"]),
+            help="Largest loss, fewest steps, newest, smallest id first [default: by map].",
+        ),
+        click.option("--limit", type=click.IntRange(0), metavar="N", help="How many at most."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def oip_filter(repeated: tuple[int, ...], maps: str | None, **conditions: Any) -> OipFilter:
+    """The filter that the options of `filters` describe."""
+    from ..store import OipFilter
+
+    indices = [*repeated, *(parse_ranges(maps) if maps is not None else ())]
+    return OipFilter(indices or None, **conditions)
+
+
+def study_of(
+    db: str | None, network: int | None, layer: str | None, model: str | None = None
+) -> Study:
+    """The study that the options describe: of a stored network, or of a model to take in."""
+    from ..store import Store
+    from ..study.networks import add_model
+    from ..study.study import Study
+
+    if model is not None:
+        if network is not None:
+            raise InputError("--model and --network name two networks: choose one of them")
+        network = add_model(Store(db, create=True), model)
+    return Study(db, network=network, layer=layer)
+
+
+def stored_study(db: str | None, network: int | None, layer: str | None) -> Study:
+    """A study of a database that must exist already."""
+    from ..store import Store
+    from ..study.study import Study
+
+    return Study(Store(db), network=network, layer=layer)
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers written like 0.2,0.5,0.8."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{text!r} are no numbers: write them like 0.2,0.5,0.8") from None
+
+
+def pair(text: str, between: str, problem: str) -> tuple[int, int]:
+    """Two whole numbers with a sign between them; else an error that says the problem."""
+    try:
+        first, second = (int(part) for part in text.split(between))
+    except ValueError:
+        raise InputError(f"{text!r} is {problem}") from None
+    return first, second

@@ -1,0 +1,1 @@
+"""Images, networks and gradient ascent. Knows nothing of databases; TensorFlow is in `tf` alone."""

@@ -1,0 +1,265 @@
+"""How strongly the maps of a layer respond to images.
+
+The response of a map (the articles' *loss*) is the mean of its activation over its positions.
+One forward pass gives the responses of all maps of the layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..progress import SILENT
+from ..values import Maps, map_list
+from .fast import OwnMaps, faster
+from .images import Shape
+from .tf import keras, tf
+from .threads import first_alone
+
+
+class LayerMaps:
+    """The maps of one layer of a model, as a function from images to responses.
+
+    It works for any Keras model with one image input, and for any layer whose output is
+    (n, height, width, maps) or (n, units). The model runs as at test time: dropout is off,
+    batch normalization uses its averages.
+
+    Parameters
+    ----------
+    model : keras.Model
+    layer : str
+        Name of the layer. If its activation is a separate layer, name that one.
+
+    Attributes
+    ----------
+    n_maps : int
+    image_shape : (height, width, channels)
+    silent_is_dead : bool
+        Whether a response of exactly 0 implies a gradient of exactly 0 (true for ReLU). The
+        plain ascent can never move such a start.
+
+    Raises
+    ------
+    InputError
+        If the layer doesn't exist or has no maps, or the model's input isn't one image of
+        known size.
+
+    Examples
+    --------
+    >>> image = keras.Input((8, 8, 1))
+    >>> model = keras.Model(image, keras.layers.Conv2D(2, 3, name="conv")(image))
+    >>> LayerMaps(model, "conv")(np.zeros((5, 8, 8, 1), np.float32)).shape
+    (5, 2)
+    """
+
+    def __init__(self, model: Any, layer: str) -> None:
+        self.model, self.layer = model, layer
+        self.image_shape = image_shape(model)
+        map_shapes = map_layers(model)
+        if layer not in map_shapes:
+            raise InputError(f"unknown layer {layer!r}: choose one of {', '.join(map_shapes)}")
+        self.n_maps = map_shapes[layer][-1]
+        fast_model = faster(keras.Model(model.inputs[0], model.get_layer(layer).output))
+        fast_layer = fast_model.get_layer(layer)
+        self.silent_is_dead = _is_relu(fast_layer)
+        before, self._activate = _before_activation(fast_layer)
+        self._until_activation = keras.Model(fast_model.inputs[0], before)
+        inputs = fast_layer.input[0] if isinstance(fast_layer.input, list) else fast_layer.input
+        self._until_layer = keras.Model(fast_model.inputs[0], inputs)
+        self._own_maps = OwnMaps(fast_layer) if OwnMaps.can(fast_layer) else None
+        images_type = tf.TensorSpec((None, *self.image_shape), tf.float32)
+        #: Functions compiled for this layer, kept so that TensorFlow traces them once.
+        self.compiled = {
+            name: first_alone(tf.function(method, input_signature=[images_type], autograph=False))
+            for name, method in (
+                ("responses", self._traced),
+                ("features", self._traced_features),
+                ("activations", self._traced_activations),
+            )
+        }
+
+    def traced(self, images: Any, maps: Any) -> tuple[Any, Any]:
+        """Response and pre-activation of one map per image as tensors (n,), to be compiled.
+
+        The pre-activation is the mean over a map's positions of what goes into the layer's
+        activation function. It has a gradient where a ReLU gives none.
+        """
+        if self._own_maps is None:
+            of_all_maps = self._traced(images)
+            return tuple(tf.gather(values, maps, axis=1, batch_dims=1) for values in of_all_maps)
+        before = self._own_maps(self._traced_features(images), maps)
+        after = self._activate(before)
+        return tf.reduce_mean(after, axis=(1, 2)), tf.reduce_mean(before, axis=(1, 2))
+
+    def _traced(self, images: Any) -> tuple[Any, Any]:
+        """Responses and pre-activations of all maps, as tensors (n, maps)."""
+        before = self._until_activation(self._cropped(images), training=False)
+        positions = list(range(1, len(before.shape) - 1))
+        after = self._activate(before)
+        return tf.reduce_mean(after, axis=positions), tf.reduce_mean(before, axis=positions)
+
+    def _traced_activations(self, images: Any) -> Any:
+        return self._activate(self._until_activation(self._cropped(images), training=False))
+
+    def _traced_features(self, images: Any) -> Any:
+        return self._until_layer(self._cropped(images), training=False)
+
+    def _cropped(self, images: Any) -> Any:
+        """The part of the images that the layer sees."""
+        height, width, _ = self._until_activation.inputs[0].shape[1:]
+        return images[:, :height, :width]
+
+    def __call__(
+        self, images: np.ndarray, batch_size: int = 256, progress: Any = SILENT
+    ) -> np.ndarray:
+        """Responses of all maps to images.
+
+        Parameters
+        ----------
+        images : array, (n, height, width, channels), standardized
+        batch_size
+            Images per forward pass.
+        progress
+            A progress bar that counts images.
+
+        Returns
+        -------
+        array, float32, (n, maps)
+        """
+        return self.respond(images, batch_size, progress)[0]
+
+    def respond(
+        self, images: np.ndarray, batch_size: int = 256, progress: Any = SILENT
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Responses and pre-activations, each float32 (n, maps); parameters as for a call."""
+        check_images(images, self.image_shape)
+        out = np.empty((2, len(images), self.n_maps), np.float32)
+        for first in range(0, len(images), batch_size):
+            batch = np.arange(first, min(first + batch_size, len(images)))
+            # Always a full batch: another size may be rounded in another way.
+            responses = self.compiled["responses"](images[np.resize(batch, batch_size)])
+            out[:, batch] = [values[: len(batch)] for values in responses]
+            progress.update(len(batch))
+        return out[0], out[1]
+
+    def activations(self, images: np.ndarray) -> np.ndarray:
+        """The activations of all maps for a few images, position by position (article IV).
+
+        Parameters
+        ----------
+        images : array, (n, height, width, channels), standardized
+
+        Returns
+        -------
+        array, float32, (n, map height, map width, maps)
+        """
+        check_images(images, self.image_shape)
+        return np.asarray(self.compiled["activations"](images))
+
+    def features(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+        """What goes into the layer: the network's own description of images.
+
+        Parameters
+        ----------
+        images : array, (n, height, width, channels), standardized
+
+        Returns
+        -------
+        array, float32, (n, rows, columns, channels)
+            The maps of the layer before; (n, 1, 1, units) if that layer has no maps.
+        """
+        check_images(images, self.image_shape)
+        batches = [
+            np.asarray(self.compiled["features"](images[i : i + batch_size]))
+            for i in range(0, len(images), batch_size)
+        ]
+        features = np.concatenate(batches)
+        return features if features.ndim == 4 else features.reshape(len(images), 1, 1, -1)
+
+    def map_array(self, maps: Maps | np.ndarray) -> np.ndarray:
+        """Map indices as an array, int32 (n,); None means all maps of the layer.
+
+        Raises
+        ------
+        InputError
+            If a map doesn't exist.
+        """
+        indices = maps.tolist() if isinstance(maps, np.ndarray) else maps
+        return np.asarray(map_list(indices, self.n_maps, self.layer), np.int32)
+
+
+def map_layers(model: Any) -> dict[str, tuple[int, ...]]:
+    """The layers that have maps, from the input on: name -> (height, width, maps) or (units,).
+
+    Examples
+    --------
+    >>> image = keras.Input((8, 8, 1))
+    >>> map_layers(keras.Model(image, keras.layers.Conv2D(2, 3, name="conv")(image)))
+    {'conv': (6, 6, 2)}
+    """
+    shapes = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer) or not hasattr(layer, "output"):
+            continue
+        shape = getattr(layer.output, "shape", ())
+        if len(shape) in (2, 4) and None not in shape[1:]:
+            shapes[layer.name] = tuple(int(side) for side in shape[1:])
+    return shapes
+
+
+def image_shape(model: Any) -> Shape:
+    """Height, width and channels of the images that a model takes.
+
+    Raises
+    ------
+    InputError
+        If the model takes anything but one image of known size, channels last.
+
+    Examples
+    --------
+    >>> image = keras.Input((8, 9, 3))
+    >>> image_shape(keras.Model(image, keras.layers.Flatten()(image)))
+    (8, 9, 3)
+    """
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs or []]
+    if len(shapes) != 1 or len(shapes[0]) != 3 or None in shapes[0]:
+        raise InputError(
+            f"the model's inputs have the shapes {shapes}: it must take one image of known "
+            "(height, width, channels)"
+        )
+    if keras.config.image_data_format() != "channels_last":
+        raise InputError("Keras is set to channels_first: set image_data_format to channels_last")
+    height, width, channels = shapes[0]
+    return height, width, channels
+
+
+def check_images(images: np.ndarray, shape: Shape) -> None:
+    """Raise `InputError` unless the images have the shape that the model takes."""
+    if images.ndim != 4 or images.shape[1:] != shape:
+        raise InputError(f"images must have the shape (n, {', '.join(map(str, shape))})")
+
+
+def _before_activation(layer: Any) -> tuple[Any, Any]:
+    """The input of a layer's activation function as a Keras tensor, and the function.
+
+    A layer that contains its activation is rebuilt without it, with the same weights. For a
+    layer without an activation these are the layer's output and the identity.
+    """
+    if isinstance(layer, (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU)):
+        return layer.input, layer
+    activation = getattr(layer, "activation", None)
+    if activation in (None, keras.activations.linear):
+        return layer.output, tf.identity
+    config = {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_before"}
+    linear_layer = type(layer).from_config(config)
+    before = linear_layer(layer.input)
+    linear_layer.set_weights(layer.get_weights())
+    return before, activation
+
+
+def _is_relu(layer: Any) -> bool:
+    if isinstance(layer, keras.layers.ReLU):
+        return not layer.negative_slope and not layer.threshold
+    return getattr(layer, "activation", None) is keras.activations.relu

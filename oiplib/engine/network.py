@@ -1,0 +1,261 @@
+"""The network of the articles: build, train, evaluate, save, load (parts I-III)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, OipError
+from ..progress import bar
+from ..values import CnnSpec
+from .data import Dataset
+from .images import Shape, standardized
+from .tf import keras, tf
+
+
+def build(spec: CnnSpec, image_shape: Shape, n_classes: int) -> Any:
+    """The untrained network: conv layers, then a small MLP with softmax.
+
+    The conv layers ``Conv2D_1`` to ``Conv2D_n`` have ReLU, and 2x2 max-pooling between them.
+    `spec.weights_seed` seeds the initial weights; each layer has its own random stream.
+
+    Raises
+    ------
+    InputError
+        If the images are too small for so many layers.
+
+    Examples
+    --------
+    >>> build(CnnSpec(maps=(2, 3), dense=(4,)), (28, 28, 1), n_classes=10).output_shape
+    (None, 10)
+    """
+    seeds = np.random.SeedSequence(spec.weights_seed).generate_state(
+        len(spec.maps + spec.dense) + 1
+    )
+    initializers = iter([keras.initializers.GlorotUniform(seed=int(seed)) for seed in seeds])
+    layers = keras.layers
+    stack = [layers.Input(image_shape, name="image")]
+    for number, n_maps in enumerate(spec.maps, 1):
+        stack.append(
+            layers.Conv2D(
+                n_maps,
+                spec.kernel,
+                activation="relu",
+                kernel_initializer=next(initializers),
+                name=f"Conv2D_{number}",
+            )
+        )
+        if number < len(spec.maps):
+            stack.append(layers.MaxPooling2D(2, name=f"Max_Pool_{number}"))
+    stack.append(layers.Flatten(name="Flatten"))
+    decay = keras.regularizers.L2(spec.l2)
+    dense_layers = {f"Dense_{i}": (n, "relu") for i, n in enumerate(spec.dense, 1)}
+    dense_layers["Classes"] = (n_classes, "softmax")
+    for name, (width, activation) in dense_layers.items():
+        stack.append(
+            layers.Dense(
+                width,
+                activation=activation,
+                kernel_initializer=next(initializers),
+                kernel_regularizer=decay,
+                name=name,
+            )
+        )
+    try:
+        return keras.Sequential(stack, name="cnn")
+    except ValueError:
+        height, width, _ = image_shape
+        raise InputError(
+            f"images of {height}x{width} pixels are too small for {len(spec.maps)} conv layers "
+            f"with kernels of {spec.kernel}x{spec.kernel}"
+        ) from None
+
+
+def train(spec: CnnSpec, dataset: Dataset, title: str = "") -> tuple[Any, dict[str, list[float]]]:
+    """Train a network on standardized images.
+
+    The same spec and data give the same bytes of weights on the same machine with the same
+    number of threads. The initial weights and the order of the images have their own seeds, and
+    nothing else is random.
+
+    Parameters
+    ----------
+    spec
+        The network and its training.
+    dataset
+        The images. The test images only serve for the history.
+    title
+        Title of the progress bar. Without a title there is no bar.
+
+    Returns
+    -------
+    model : keras.Model
+    history : dict
+        Name -> a value per epoch, for ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``
+        and ``learning_rate`` (at the end of the epoch). ``val`` means the test images.
+    """
+    images, test_images = standardized(dataset.train_images), standardized(dataset.test_images)
+    model = build(spec, images.shape[1:], dataset.n_classes)
+    n_batches = -(-len(images) // spec.batch_size)
+    schedule = keras.optimizers.schedules.PolynomialDecay(
+        spec.learning_rate, spec.epochs * n_batches, spec.final_learning_rate
+    )
+    model.compile(
+        optimizer=keras.optimizers.RMSprop(schedule, momentum=spec.momentum),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    history: dict[str, list[float]] = {}
+    with bar(spec.epochs * n_batches, title, "batches") as progress:
+        on_batch = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: progress.update()
+        )
+        for epoch in range(spec.epochs):
+            order = _image_order(spec, epoch, len(images))
+            logs = model.fit(
+                images[order],
+                dataset.train_labels[order],
+                batch_size=spec.batch_size,
+                validation_data=(test_images, dataset.test_labels),
+                shuffle=False,
+                verbose=0,
+                callbacks=[on_batch],
+            ).history
+            logs["learning_rate"] = [float(schedule(model.optimizer.iterations))]
+            for name, values in logs.items():
+                history.setdefault(name, []).append(float(values[0]))
+            accuracy = f"{history['val_accuracy'][-1]:.2%}"
+            progress.set_postfix(epoch=f"{epoch + 1}/{spec.epochs}", test=accuracy)
+    return model, history
+
+
+def evaluate(model: Any, images: np.ndarray, labels: np.ndarray) -> float:
+    """The share of images that the network puts into the right class, in [0, 1].
+
+    Parameters
+    ----------
+    images : array, (n, height, width, channels), not yet standardized
+    labels : integers, (n,)
+    """
+    return float(np.mean(predict(model, images) == labels))
+
+
+def predict(model: Any, images: np.ndarray) -> np.ndarray:
+    """The class of each image, (n,); images not yet standardized."""
+    scores = model.predict(standardized(images), batch_size=256, verbose=0)
+    return np.asarray(np.argmax(scores, axis=1))
+
+
+def save(model: Any, path: str | Path) -> None:
+    """Write the model as a ``.keras`` file.
+
+    Raises
+    ------
+    InputError
+        If the name has another ending, or the file can't be written.
+    """
+    _check_ending(path)
+    try:
+        model.save(path)
+    except OSError as error:
+        raise InputError(f"{path} can't be written: {error.strerror or error}") from None
+
+
+def load(path: str | Path) -> Any:
+    """Read a model from a ``.keras`` file. Keras' safe mode runs no code from the file.
+
+    Raises
+    ------
+    InputError
+        If the file doesn't exist or is damaged, or if the model needs code from it.
+    """
+    _check_ending(path)
+    if not Path(path).is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises nearly anything for a damaged file
+        raise InputError(
+            f"{path} is no model that can be loaded safely: {_reason(error)}"
+        ) from None
+
+
+def pack(model: Any) -> tuple[str, bytes]:
+    """A model as text and bytes: Keras' JSON of its architecture, its weights as ``.npz``.
+
+    Equal models give equal texts and bytes.
+
+    Examples
+    --------
+    >>> model = build(CnnSpec(maps=(2, 3), dense=(4,)), (28, 28, 1), n_classes=10)
+    >>> weights_sha256(unpack(*pack(model))) == weights_sha256(model)
+    True
+    """
+    npz_file = io.BytesIO()
+    weights = dict(zip(_keys(model), model.get_weights(), strict=True))
+    np.savez(npz_file, allow_pickle=False, **weights)
+    architecture = json.loads(model.to_json())
+    architecture.pop("compile_config", None)  # names the optimizer, whose state isn't kept
+    return json.dumps(architecture, sort_keys=True), npz_file.getvalue()
+
+
+def unpack(architecture: str, weights: bytes) -> Any:
+    """The model that `pack` took apart, rebuilt in Keras' safe mode.
+
+    Raises
+    ------
+    OipError
+        If the text or the bytes are damaged, don't fit each other, or would run code.
+    """
+    try:
+        model = keras.models.model_from_json(architecture)
+        if not isinstance(model, keras.Model):
+            raise TypeError("its architecture isn't that of a Keras model")
+        with np.load(io.BytesIO(weights), allow_pickle=False) as archive:
+            model.set_weights([archive[key] for key in _keys(model)])
+    except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise OipError(f"the stored network can't be rebuilt: {_reason(error)}") from None
+    return model
+
+
+def weights_sha256(model: Any) -> str:
+    """SHA-256 of all weights, in the model's order."""
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def device() -> str:
+    """The device that the engine computes on: ``CPU``, or the GPU's name."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+
+
+def _keys(model: Any) -> list[str]:
+    """Names of the weights in the ``.npz``, in the model's order."""
+    return [f"w{i:03d}" for i in range(len(model.weights))]
+
+
+def _image_order(spec: CnnSpec, epoch: int, n: int) -> np.ndarray:
+    """The order in which an epoch shows the n training images."""
+    sequence = np.random.SeedSequence(spec.order_seed, spawn_key=(epoch,))
+    return np.random.default_rng(sequence).permutation(n)
+
+
+def _check_ending(path: str | Path) -> None:
+    if Path(path).suffix != ".keras":
+        raise InputError(f"{path}: models are files that end in .keras")
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:160]

@@ -1,0 +1,1 @@
+"""What people see: figures, notebooks, pages, the site, exports, Datasette."""

@@ -1,0 +1,140 @@
+"""Write OIPs into a folder that others can use without oiplib."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, OipError
+from ..pictures import png
+from ..progress import bar
+from ..store import ROW_FIELDS, OipFilter, Store
+
+_README = """\
+OIPs exported by oiplib: images to which one map of a convolutional network responds strongly.
+
+images.npy   {n} images as they were computed, {shape}, float32, each with mean 0 and
+             standard deviation 1: numpy.load("images.npy")
+oips.csv     a line for each image, in the same order: its network, layer and map, its loss (the
+             mean of the map's activation over its positions), and where it comes from
+oips.json    the same, with all numbers of its start and of its ascent
+png/         the images as pictures, from black for the smallest to white for the largest value
+"""
+
+
+def export(store: Store, wanted: OipFilter, folder: Path) -> int:
+    """Write images and metadata of OIPs.
+
+    Parameters
+    ----------
+    store
+        The database.
+    wanted
+        The filter that selects the OIPs.
+    folder
+        A new or empty folder.
+
+    Returns
+    -------
+    int
+        How many OIPs were written.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something, no OIP passes the filter, or the images differ in shape.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} holds something already: name a new folder")
+    rows = store.oip_rows(wanted)
+    if not rows:
+        raise InputError(f"there are no such OIPs in {store.name}")
+    scratch = folder.with_name(folder.name + ".part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        (scratch / "png").mkdir(parents=True)
+        shape = _write_images(store, rows, scratch)
+        shape_text = f"({len(rows)}, {', '.join(map(str, shape))})"
+        (scratch / "README.txt").write_text(_README.format(n=len(rows), shape=shape_text))
+        if folder.exists():
+            folder.rmdir()
+        scratch.rename(folder)
+    except OSError as error:
+        raise InputError(f"{folder} can't be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return len(rows)
+
+
+def _write_images(store: Store, rows: list[dict[str, Any]], folder: Path) -> tuple[int, ...]:
+    """Write all files but the README; returns the shape of one image."""
+    images = np.empty(0, np.float32)
+    for i, row in enumerate(_with_bar(rows)):
+        image = store.oip(row["id"]).image
+        if i == 0:
+            shape = (len(rows), *image.shape)
+            images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.float32, shape)
+        elif image.shape != images.shape[1:]:
+            raise InputError("the images are not all of one size: choose one by --network")
+        if not np.isfinite(image).all():
+            raise OipError(f"oips row {row['id']}: its image has values that aren't finite")
+        images[i] = image
+        row["png"] = f"png/oip-{row['id']:06d}.png"
+        (folder / row["png"]).write_bytes(png(image, zoom=4))
+    with (folder / "oips.csv").open("w", newline="") as file:
+        write_csv(rows, file, (*ROW_FIELDS, "png"))
+    (folder / "oips.json").write_text(json.dumps(rows, indent=1) + "\n")
+    return images.shape[1:]
+
+
+def _with_bar(rows: list[dict[str, Any]]) -> Any:
+    """Yields the rows, with a progress bar."""
+    with bar(len(rows), "Export", "OIPs") as progress:
+        for row in rows:
+            yield row
+            progress.update(1)
+
+
+def write_csv(rows: list[dict[str, Any]], file: Any, fields: tuple[str, ...] = ROW_FIELDS) -> None:
+    """Write rows as CSV; starts and specs are JSON in their cells."""
+    writer = csv.DictWriter(file, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat(row) for row in rows)
+
+
+def write_parquet(rows: list[dict[str, Any]], file: Any) -> None:
+    """Write rows as Parquet; starts and specs become JSON texts, times become texts.
+
+    Raises
+    ------
+    InputError
+        If pyarrow isn't installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise InputError("Parquet needs pyarrow: pip install 'oiplib[parquet]'") from None
+    types = {"id": pa.int64(), "network": pa.int64(), "map": pa.int64(), "steps": pa.int64()}
+    types |= {"loss": pa.float64()}
+    fields = [(name, types.get(name, pa.string())) for name in ROW_FIELDS]
+    pq.write_table(pa.Table.from_pylist([flat(row) for row in rows], pa.schema(fields)), file)
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its start and specs as JSON texts.
+
+    Examples
+    --------
+    >>> flat({"map": 120, "start": {"trial": 0, "map": 120}})
+    {'map': 120, 'start': '{"map": 120, "trial": 0}'}
+    """
+    return {
+        name: json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+        for name, value in row.items()
+    }

@@ -1,0 +1,249 @@
+"""Run the notebook templates with papermill: the chapters once, the map's notebook per map.
+
+A notebook is executed to a temporary place and moved when it is complete, together with a hash
+of all that it was made from; so what stands there is whole, and is made again only if
+something changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_all_start_methods, get_context
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from ..errors import OipError
+from ..progress import bar
+from ..study.chapters import MAP_CHAPTER, NOTEBOOKS, needs_of
+from ..study.study import Study
+from ..values import Maps
+
+# How the names of unfinished notebooks end.
+_SCRATCH = (".prepared.ipynb", ".executed.ipynb")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to be executed.
+
+    Attributes
+    ----------
+    template
+        The notebook without outputs.
+    target
+        Where the executed notebook belongs.
+    parameters
+        What papermill injects.
+    db
+        The database, which the kernel learns from ``OIP_DB``: no path or password of this
+        machine gets into a notebook.
+    key
+        Hash of all that the notebook is made from.
+    """
+
+    template: Path
+    target: Path
+    parameters: dict[str, Any]
+    db: str
+    key: str
+
+
+def run(
+    study: Study,
+    out: Path,
+    names: Sequence[str] = NOTEBOOKS,
+    maps: Maps = None,
+    workers: int | None = None,
+    stock: bool = False,
+) -> int:
+    """Execute templates on a study's database.
+
+    Parameters
+    ----------
+    study
+        Whose database. What the notebooks show and isn't stored yet, they compute.
+    out
+        Folder of the executed notebooks; the maps' go to its subfolder ``maps``.
+    names
+        Which templates.
+    maps
+        Maps that are searched, and shown by the notebook of a map; all of the layer by default.
+    workers
+        Notebooks executed at the same time; one per core by default.
+    stock
+        Start each kernel anew, as Jupyter does, instead of as a copy of a process that has
+        the heavy packages loaded (`oiplib.publish.kernels`). Slower, with the same outputs.
+
+    Returns
+    -------
+    int
+        How many were executed; the others stood there already.
+
+    Raises
+    ------
+    InputError
+        If there is no template of that name.
+    OipError
+        If notebooks failed: which, in which cell, with which error. The others are finished.
+    """
+    needs_of(names)  # an error for a name that no template has
+    todo = [job for job in _jobs(study, out, names, maps) if not _is_done(job)]
+    failed = []
+    forked = not stock and "forkserver" in get_all_start_methods()
+    with bar(len(todo), "Notebooks", "notebooks") as progress:
+        for error in _executed(todo, out, workers or os.cpu_count() or 1, forked):
+            failed.extend([error] if error else [])
+            progress.update(1)
+    if failed:
+        listed = "; ".join(sorted(failed))
+        raise OipError(f"{len(failed)} of {len(todo)} notebooks failed: {listed}")
+    return len(todo)
+
+
+def templates(kind: str) -> Path:
+    """The folder ``notebooks`` or ``book``: inside an installed package, or in the checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / f"_{kind}"
+    return inside if inside.is_dir() else package.parent / kind
+
+
+def map_page(map: int) -> str:
+    """Name of a map's notebook and page, without its ending."""
+    return f"maps/map-{map:03d}"
+
+
+def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job]:
+    store = study.store
+    url = store.url.render_as_string(hide_password=False)
+    db = str(Path(store.name).resolve()) if store.is_file else url
+    indices = study.check_maps(maps)
+    study.note_asked()  # so that the notebooks find the spec by its hash
+    common = {
+        "spec": study.spec.sha256,
+        "network": study.network.id,
+        "maps": None if len(indices) == study.layer.n_maps else ",".join(map(str, indices)),
+    }
+    code = _code_hash()
+
+    def job(name: str, target: Path, number: int | None = None) -> Job:
+        template = templates("notebooks") / f"{name}.ipynb"
+        values = common | ({} if number is None else {"map": number})
+        made_from = template.read_bytes(), sorted(values.items()), code, study.fingerprint(number)
+        key = hashlib.sha256(repr(made_from).encode()).hexdigest()
+        return Job(template, target, values, db, key)
+
+    jobs = [job(name, out / f"{name}.ipynb") for name in names if name != MAP_CHAPTER.name]
+    if MAP_CHAPTER.name in names:
+        for number in indices:
+            jobs.append(job(MAP_CHAPTER.name, out / f"{map_page(number)}.ipynb", number))
+    return jobs
+
+
+def _executed(todo: list[Job], out: Path, workers: int, forked: bool) -> Iterator[str | None]:
+    """Execute the jobs in parallel; yields what went wrong with each, or None."""
+    if not todo:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for left in (path for suffix in _SCRATCH for path in out.rglob(f"*{suffix}")):
+        left.unlink(missing_ok=True)
+    # Fresh processes: a copy of this one would share TensorFlow's threads.
+    pool = ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=_log_to, initargs=(out / "kernels.log",)
+    )
+    try:
+        for future in as_completed([pool.submit(_execute, job, forked) for job in todo]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _log_to(path: Path) -> None:
+    """Send what kernels print on the terminal, such as that they are ended, to a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with path.open("ab") as log:
+        for descriptor in (1, 2):
+            os.dup2(log.fileno(), descriptor)
+
+
+def _is_done(job: Job) -> bool:
+    try:
+        done = nbformat.read(job.target, as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError):
+        return False
+    return bool(done.metadata.get("oiplib", {}).get("key") == job.key)
+
+
+def _execute(job: Job, forked: bool) -> str | None:
+    """Execute one notebook in a kernel of its own; returns what went wrong, in one line."""
+    # The debugger of the kernel would warn about frozen modules in every notebook.
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    os.environ["OIP_DB"] = job.db
+    import papermill
+
+    from . import kernels
+
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    # A worker whose driver was killed may still be at the same notebook.
+    prepared, executed = (job.target.with_suffix(f".{os.getpid()}{suffix}") for suffix in _SCRATCH)
+    try:
+        nbformat.write(_filled(job), prepared)
+        papermill.execute_notebook(
+            prepared,
+            executed,
+            parameters=job.parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=False,
+            **({"kernel_manager_class": kernels.ForkedKernelManager} if forked else {}),
+        )
+        nbformat.write(_cleaned(job, executed), executed)
+        executed.rename(job.target)
+    except papermill.PapermillExecutionError as error:
+        return f"{job.target.stem} in cell {error.cell_index + 1}: {error.ename}: {error.evalue}"
+    except Exception as error:  # a dead kernel, a full disk: the other notebooks go on
+        return f"{job.target.stem}: {' '.join(str(error).split())[:200]}"
+    finally:
+        prepared.unlink(missing_ok=True)
+        executed.unlink(missing_ok=True)
+    return None
+
+
+def _filled(job: Job) -> Any:
+    """The template with parameters put into its text, which papermill leaves alone."""
+    notebook = nbformat.read(job.template, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for name, value in job.parameters.items():
+                cell.source = cell.source.replace(f"{{{{ {name} }}}}", str(value))
+    return notebook
+
+
+def _cleaned(job: Job, executed: Path) -> Any:
+    """The executed notebook with its hash, without papermill's times and paths."""
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata["oiplib"] = {"key": job.key}
+    for cell in notebook.cells:
+        for note in ("papermill", "execution"):
+            cell.metadata.pop(note, None)
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:
+            tags.append("remove-cell")
+            cell.id = "parameters"  # papermill's is random
+    return notebook
+
+
+def _code_hash() -> str:
+    """A hash of the package's source, so that notebooks follow a change of it."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,414 @@
+"""Figures: functions from arrays to a matplotlib figure. They compute only the layout."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as _Figure
+from PIL import Image
+
+from ..pictures import data_uri, displayable, scaled
+
+_LINE = "#2f6690"
+_ACCENT = "#d1495b"
+_SOFT = "#9bb3c4"
+_DPI = 110
+
+
+class Figure(_Figure):
+    """A figure that a notebook shows by itself, without one of Jupyter's plotting backends."""
+
+    def _repr_png_(self) -> bytes:
+        full_png, small_png = io.BytesIO(), io.BytesIO()
+        self.savefig(full_png, format="png")
+        # A figure has few colours, so one byte for each pixel is enough.
+        Image.open(full_png).convert("RGB").quantize(128).save(small_png, "png", optimize=True)
+        return small_png.getvalue()
+
+
+def draw_image(ax: Axes, image: np.ndarray, title: str = "", contrast: bool = False) -> None:
+    """Draw one image without axes, as computed or with enhanced contrast."""
+    ax.imshow(displayable(image, contrast), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.set_title(title, fontsize=7.5, pad=3)
+    ax.set_axis_off()
+
+
+def growth(
+    frames: np.ndarray, steps: np.ndarray, trace: np.ndarray, title: str = "", caption: str = ""
+) -> Figure:
+    """An OIP growing from its start: frames at log-spaced steps, and the loss at every step.
+
+    Parameters
+    ----------
+    frames : array, (r, height, width, channels)
+    steps : integers, (r,)
+    trace : array, (n,)
+        Loss at steps 0 to n - 1.
+    title, caption
+        Above and below the figure; the caption may have several lines.
+    """
+    columns = min(4, len(frames))
+    rows = -(-len(frames) // columns)
+    figure = Figure(figsize=(8.2, 1.45 * rows + 0.3), dpi=_DPI, layout="constrained")
+    halves = figure.subfigures(1, 2, squeeze=False, width_ratios=(0.58, 0.42))
+    left, right = halves.ravel()
+    cells = left.subplots(rows, columns, squeeze=False).ravel()
+    for ax in cells:
+        ax.set_axis_off()
+    for ax, frame, step in zip(cells, frames, steps, strict=False):
+        draw_image(ax, frame, f"step {step}\nloss {trace[step]:.3g}")
+    _draw_trace(right.subplots(), trace, steps, "frames on the left")
+    if title:
+        figure.suptitle(title, fontsize=11)
+    if caption:
+        n_lines = len(caption.splitlines())
+        figure.set_figheight(figure.get_figheight() + 0.16 * n_lines)
+        figure.supxlabel(caption, x=0.01, ha="left", fontsize=7.5, color="dimgray")
+    return figure
+
+
+def training(history: dict[str, list[float]]) -> Figure:
+    """Accuracy and loss over the epochs, on training and test images.
+
+    Parameters
+    ----------
+    history
+        ``accuracy``, ``loss``, ``val_accuracy`` and ``val_loss`` -> a value per epoch.
+    """
+    figure = Figure(figsize=(8.2, 2.9), dpi=_DPI, layout="constrained")
+    accuracy, loss = figure.subplots(1, 2)
+    epochs = np.arange(1, len(history["accuracy"]) + 1)
+    for ax, name in ((accuracy, "accuracy"), (loss, "loss")):
+        ax.plot(epochs, history[name], "o-", color=_SOFT, markersize=3, label="training images")
+        ax.plot(
+            epochs, history[f"val_{name}"], "o-", color=_LINE, markersize=3, label="test images"
+        )
+        ax.set(xlabel="epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.spines[["top", "right"]].set_visible(False)
+    accuracy.set(ylabel="accuracy")
+    loss.set(ylabel="loss (cross-entropy + L2 penalty)")
+    accuracy.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def _draw_histogram(ax: Axes, edges: np.ndarray, counts: np.ndarray, n_silent: int) -> None:
+    filled = np.flatnonzero(counts)
+    bins = slice(filled[0], filled[-1] + 1) if len(filled) else slice(0, 1)
+    ax.stairs(counts[bins], edges[bins.start : bins.stop + 1], fill=True, color=_LINE)
+    ax.set(xscale="log", xlabel="response", ylabel="patterns")
+    ax.set_title(f"{counts.sum():,} patterns with a response, {n_silent:,} without", fontsize=9)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_trace(ax: Axes, losses: np.ndarray, steps: np.ndarray, label: str) -> None:
+    ax.plot(losses, color=_LINE)
+    ax.plot(steps, losses[steps], "o", color=_ACCENT, markersize=4, label=label)
+    ax.set(xlabel="step", ylabel="loss (mean activation)", ylim=(0, None))
+    ax.legend(frameon=False, loc="lower right")
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def shares_by_map(shares: np.ndarray, ylabel: str) -> Figure:
+    """A share for each map, sorted: the map with the largest share first.
+
+    Parameters
+    ----------
+    shares : array, (maps,)
+        In [0, 1]; shown in %.
+    """
+    figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    ax.fill_between(np.arange(len(shares)), 100 * np.sort(shares)[::-1], color=_SOFT, step="mid")
+    ax.set(xlabel="maps, sorted", ylabel=ylabel, xlim=(0, max(1, len(shares) - 1)), ylim=(0, 100))
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def relative_curves(
+    steps: np.ndarray, quartiles: np.ndarray, article: np.ndarray, label: str
+) -> Figure:
+    """Loss over final loss: our median and quartiles beside the article's printed values.
+
+    Parameters
+    ----------
+    steps : integers, (r,)
+    quartiles : array, (3, r)
+        First quartile, median, third quartile.
+    article : array, (r,)
+    label
+        What the legend calls our median.
+    """
+    figure = Figure(figsize=(7, 3.2), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    steps_from_1 = steps + 1  # a logarithmic axis has no 0
+    first, median, third = quartiles
+    ax.fill_between(
+        steps_from_1, first, third, color=_SOFT, alpha=0.5, label="middle half of the maps"
+    )
+    ax.plot(steps_from_1, median, "o-", color=_LINE, label=label)
+    ax.plot(steps_from_1, article, "s--", color=_ACCENT, label="article IX, map 120")
+    ax.set(xscale="log", xlabel="step + 1", ylabel="loss / final loss", ylim=(0, 1.05))
+    ax.legend(frameon=False, loc="upper left")
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def selection(
+    correlations: dict[str, tuple[Sequence[int], np.ndarray]],
+    reached: dict[str, tuple[Sequence[int], np.ndarray]],
+    kept: int,
+) -> Figure:
+    """How well early losses predict the final ones, a dot for each map.
+
+    Parameters
+    ----------
+    correlations
+        Strategy -> steps and values (maps, steps): the rank correlation of the losses at a step
+        with the final losses, in [-1, 1].
+    reached
+        Strategy -> steps and values (maps, steps): the share of the best final loss that the
+        leaders at a step reach, in [0, 1].
+    kept
+        How many starts with the largest losses are the leaders.
+    """
+    figure = Figure(figsize=(8.2, 3.2), dpi=_DPI, layout="constrained")
+    axes = figure.subplots(1, 2)
+    for ax, values in zip(axes, (correlations, reached), strict=True):
+        labels: list[str] = []
+        for colour, (strategy, (steps, map_values)) in zip(
+            (_ACCENT, _LINE), values.items(), strict=False
+        ):
+            for step, column in zip(steps, map_values.T, strict=True):
+                x = len(labels) + np.linspace(-0.22, 0.22, len(column))
+                ax.plot(x, np.sort(column), "o", color=colour, markersize=3, alpha=0.6)
+                ax.hlines(np.nanmedian(column), x[0] - 0.08, x[-1] + 0.08, color="black")
+                labels.append(f"{strategy}\n{step}")
+        ax.set_xticks(range(len(labels)), labels, fontsize=8)
+        ax.set_xlabel("first steps, and step of the comparison")
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].axhline(0, color=_SOFT, linewidth=0.8)
+    axes[0].set(ylabel="rank correlation with the end", ylim=(-1, 1.05))
+    axes[1].set(ylabel=f"best of {kept} leaders / best of all", ylim=(None, 1.01))
+    return figure
+
+
+def trace(losses: np.ndarray, steps: np.ndarray) -> Figure:
+    """The loss at every step of an ascent, with dots at the steps whose images are shown above."""
+    figure = Figure(figsize=(6.4, 2.6), dpi=_DPI, layout="constrained")
+    _draw_trace(figure.subplots(), losses, steps, "steps of the images above")
+    return figure
+
+
+def _draw_classes(ax: Axes, means: np.ndarray, names: Sequence[str]) -> None:
+    """A map's mean response to each class of a data set."""
+    ax.bar(range(len(means)), means, color=_LINE)
+    ax.set_xticks(range(len(means)), names)
+    ax.set(xlabel="class", ylabel="mean response")
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def reactions(
+    edges: np.ndarray,
+    counts: np.ndarray,
+    n_silent: int,
+    class_means: np.ndarray,
+    names: Sequence[str],
+) -> Figure:
+    """How a map responds to patterns (a histogram) and to the classes of a data set.
+
+    Parameters
+    ----------
+    edges : array, (bins + 1,)
+        Of the bins of responses.
+    counts : integers, (bins,)
+        How many patterns have a response in each bin.
+    n_silent
+        How many patterns have the response 0.
+    class_means : array, (classes,)
+        Mean response to each class. Empty if the data set isn't known.
+    names
+        Names of the classes.
+    """
+    n_panels = 2 if len(class_means) else 1
+    figure = Figure(figsize=(4.3 * n_panels, 2.7), dpi=_DPI)
+    figure.subplots_adjust(left=0.2 / n_panels, right=0.98, bottom=0.18, top=0.9, wspace=0.25)
+    axes = np.atleast_1d(figure.subplots(1, n_panels))
+    _draw_histogram(axes[0], edges, counts, n_silent)
+    if len(class_means):
+        _draw_classes(axes[1], class_means, names)
+    return figure
+
+
+def against_null(
+    values: np.ndarray,
+    null: np.ndarray,
+    threshold: float,
+    xlabel: str,
+    labels: tuple[str, str] = ("of the same map", "of different maps (null)"),
+    ylabel: str = "pairs (%)",
+) -> Figure:
+    """The distribution of values in [0, 1], that of their null, and the null's threshold.
+
+    Parameters
+    ----------
+    values, null : arrays, (n,) and (m,)
+    threshold
+        In [0, 1].
+    labels
+        What the legend calls values and null.
+    """
+    figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    bins = np.linspace(0, 1, 51).tolist()
+    for sample, colour, label in (
+        (null, _SOFT, labels[1]),
+        (values, _LINE, labels[0]),
+    ):
+        percent_each = np.full(len(sample), 100 / max(1, len(sample)))
+        ax.hist(sample, bins, weights=percent_each, color=colour, alpha=0.75, label=label)
+    ax.axvline(threshold, color=_ACCENT, linestyle="--", label=f"threshold {threshold:.2f}")
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1))
+    ax.legend(frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def ranked(panels: dict[str, dict[str, np.ndarray]], ylabel: str, xlabel: str) -> Figure:
+    """Values of maps or pairs, each series sorted by itself, the largest first.
+
+    Parameters
+    ----------
+    panels
+        Title of a panel -> label of a series -> its values. Series whose label contains "null"
+        get a broken line.
+    """
+    figure = Figure(figsize=(max(7.0, 2.9 * len(panels)), 3.1), dpi=_DPI, layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    colours = (_LINE, _ACCENT, "#6b7f8c")
+    for ax, (title, series) in zip(axes, panels.items(), strict=True):
+        for k, (label, values) in enumerate(series.items()):
+            ordered = np.sort(values[np.isfinite(values)])[::-1]
+            percents = 100 * (np.arange(len(ordered)) + 0.5) / max(1, len(ordered))
+            style = ("--", ":")[k % 2] if "null" in label else "-"
+            ax.plot(percents, ordered, color=colours[k % 3], linestyle=style, label=label)
+        ax.set(xlabel=xlabel, xlim=(0, 100), title=title)
+        ax.title.set_fontsize(10)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set(ylabel=ylabel)
+    axes[-1].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def kept_order(partners: dict[str, np.ndarray]) -> Figure:
+    """The number of each map against the number of its partner in another training.
+
+    Parameters
+    ----------
+    partners
+        Title of a panel -> the partner of each map, -1 where there is none. A panel shows one
+        pair of trainings.
+    """
+    figure = Figure(figsize=(2.9 * len(partners), 3.0), dpi=_DPI, layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(partners), sharey=True))
+    for ax, (title, map_partners) in zip(axes, partners.items(), strict=True):
+        n_maps = len(map_partners)
+        ax.plot([0, n_maps - 1], [0, n_maps - 1], color=_SOFT, linewidth=1)
+        matched_maps = np.flatnonzero(map_partners >= 0)
+        ax.plot(matched_maps, map_partners[matched_maps], "o", color=_LINE, markersize=3)
+        ax.set(xlabel="map", xlim=(-1, n_maps), ylim=(-1, n_maps), title=title, aspect="equal")
+        ax.title.set_fontsize(9)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set(ylabel="its partner")
+    return figure
+
+
+def matrix(values: np.ndarray, xlabel: str, ylabel: str, label: str) -> Figure:
+    """A matrix as colours, from 0 to its largest value."""
+    figure = Figure(figsize=(8.2, 2.4), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    axes_image = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0, interpolation="nearest")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    figure.colorbar(axes_image, ax=ax, label=label)
+    return figure
+
+
+def beside(left: np.ndarray, right: np.ndarray, gap: int = 2) -> np.ndarray:
+    """Two images side by side as one image, a white gap between them.
+
+    Parameters
+    ----------
+    left, right : arrays, (height, width, channels)
+        Of the same height. Each is scaled by itself: its smallest value to 0, its largest to 1.
+    gap
+        Width of the gap in pixels.
+
+    Returns
+    -------
+    array, (height, width of both + gap, channels), in [0, 1]
+
+    Examples
+    --------
+    >>> dark, bright = np.array([[[1.0], [2.0]]]), np.array([[[6.0], [8.0]]])
+    >>> beside(dark, bright, gap=1).ravel().tolist()
+    [0.0, 1.0, 1.0, 0.0, 1.0]
+    """
+    white = np.ones((left.shape[0], gap, left.shape[2]))
+    return np.concatenate([scaled(left), white, scaled(right)], axis=1)
+
+
+def gallery_html(
+    images: Sequence[np.ndarray],
+    labels: Sequence[str],
+    links: Sequence[str] | None = None,
+    contrast: bool | Sequence[bool] = False,
+    width: int = 84,
+    columns: int | None = None,
+) -> str:
+    """Images with their labels as HTML that needs no other file and fits any width.
+
+    Parameters
+    ----------
+    images : arrays (height, width, channels)
+    labels
+        The text below each image; it may have several lines.
+    links
+        The address that each image leads to, relative to the page.
+    contrast
+        Whether to enhance the contrast: one bool for all images, or one for each.
+    width
+        Width of each image on the page, in pixels.
+    columns
+        The largest number of images side by side. By default they fill the width of the page.
+
+    Examples
+    --------
+    >>> gallery_html([np.eye(3)[..., None]] * 2, ["map 7", "map 8"]).count("<img")
+    2
+    """
+    cells = []
+    contrasts = [contrast] * len(images) if isinstance(contrast, bool) else contrast
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        label_html = html.escape(label)
+        # In its dark mode, the theme darkens pictures without this class.
+        cell = (
+            f'<img src="{data_uri(image, contrasts[i])}" alt="{label_html}" width="{width}" '
+            f'class="dark-light" style="image-rendering:pixelated;display:block;width:{width}px;'
+            'max-width:none"><span style="font-size:0.8rem;display:block;line-height:1.25">'
+            f"{label_html.replace(chr(10), '<br>')}</span>"
+        )
+        link_style = "text-align:center;text-decoration:none"
+        if links is None:
+            cells.append(f'<div style="text-align:center">{cell}</div>')
+        else:
+            cells.append(f'<a href="{html.escape(links[i])}" style="{link_style}">{cell}</a>')
+    tracks = f"repeat(auto-fill,minmax({width + 4}px,1fr))"
+    style = f"display:grid;grid-template-columns:{tracks};gap:10px 8px;justify-items:center"
+    style += ";margin-bottom:1rem"
+    if columns is not None:
+        style += f";max-width:{columns * (width + 12)}px"
+    return f'<div style="{style}">{"".join(cells)}</div>'

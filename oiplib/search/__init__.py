@@ -1,0 +1,1 @@
+"""How good starts are found among very many: screening, trials, scans."""

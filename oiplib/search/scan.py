@@ -1,0 +1,256 @@
+"""The precursor scan: which of very many coarse patterns lets an OIP grow (article X).
+
+Screening answers for all maps at once which patterns they respond to. A scan then lets the
+responding patterns of a map compete and ascends the best to the end. A start with response 0
+and gradient 0 can't move, so leaving it out changes nothing (exact pruning).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine.ascent import BATCH_SIZE, Ascents, ascend, chain
+from ..engine.fluctuations import fluctuation_images
+from ..engine.layers import LayerMaps
+from ..engine.patterns import cells_of, distinct, distinct_blocks, pattern_images
+from ..progress import SILENT
+from ..values import (
+    AscentSpec,
+    FluctuationStart,
+    GridSpec,
+    PatternStart,
+    ScanSpec,
+    Start,
+    TrialSpec,
+)
+from .screening import Screening, screen
+
+#: Maps whose starts race in the same batches, at least.
+RACE_GROUP = 16
+
+# Pairs whose start images are held at the same time.
+_PAIRS = 32 * BATCH_SIZE
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The starts of one map that came as far as this, and how they stood.
+
+    Attributes
+    ----------
+    steps : int
+        Steps taken up to here.
+    starts : int64, (n,)
+        Pattern indices or trial numbers.
+    losses : float32, (n,)
+    """
+
+    steps: int
+    starts: np.ndarray
+    losses: np.ndarray
+
+
+@dataclass(frozen=True)
+class MapScan:
+    """What a scan found for one map: all its rungs, and the finalists with their ascents."""
+
+    map: int
+    rungs: tuple[Rung, ...]
+    starts: tuple[Start, ...]
+    ascents: Ascents
+
+
+def scan(
+    layer: LayerMaps,
+    spec: ScanSpec,
+    maps: Sequence[int],
+    screening: Screening | None = None,
+    progress: Any = SILENT,
+) -> Iterator[MapScan]:
+    """Scan the patterns of a grid for starts of some maps' OIPs.
+
+    Maps are worked on in groups that fill the batches; what is found for a map doesn't depend
+    on the group.
+
+    Parameters
+    ----------
+    spec
+        Grid, strategy and ascents.
+    maps
+        Which maps, each in [0, layer.n_maps).
+    screening
+        That of `spec.screening`, if it is at hand; only the race needs it.
+    progress
+        A progress bar that counts maps.
+
+    Yields
+    ------
+    MapScan
+        For each map in the given order. The article's strategy finds no finalists for a map
+        that reacts to no pattern.
+    """
+    map_indices = layer.map_array(maps)
+    if spec.strategy == "article":
+        return _article_scan(layer, spec, map_indices, progress)
+    screening = screening or screen(layer, spec.screening)
+    return _race(layer, spec, map_indices, screening, progress)
+
+
+def try_fluctuations(
+    layer: LayerMaps, spec: TrialSpec, maps: Sequence[int], progress: Any = SILENT
+) -> Iterator[MapScan]:
+    """Show each map some random fluctuation images and ascend those it responds to (article IX).
+
+    Parameters, and what is yielded, are as in `scan`.
+    """
+    for group in _groups(layer.map_array(maps), 2 * BATCH_SIZE // spec.n_trials):
+        starts = [
+            FluctuationStart(spec.fluctuation, int(map), trial)
+            for map in group
+            for trial in range(spec.n_trials)
+        ]
+        images = fluctuation_images(starts, layer.image_shape)
+        owners = np.array([start.map for start in starts])
+        losses = layer(images)[np.arange(len(owners)), owners]
+        alive = np.flatnonzero(_movable(layer, losses))
+        ascents = ascend(layer, images[alive], owners[alive], spec.ascent)
+        for map in group:
+            of_map = owners == map
+            rung = Rung(0, np.arange(spec.n_trials), losses[of_map])
+            finalists = tuple(starts[i] for i in alive[of_map[alive]])
+            yield MapScan(int(map), (rung,), finalists, ascents.take(of_map[alive]))
+            progress.update(1)
+
+
+def _race(
+    layer: LayerMaps, spec: ScanSpec, maps: np.ndarray, screening: Screening, progress: Any
+) -> Iterator[MapScan]:
+    """Starts climb in rungs, the weaker dropped at each; batches are filled across maps.
+
+    A start's second rung begins where its first ended. Any start may become a finalist,
+    whether the map responds to it or not: the first rung climbs the pre-activation.
+    """
+    # With few starts a map, more maps race together, so that even the last rung fills batches.
+    for group in _groups(maps, max(RACE_GROUP, BATCH_SIZE // spec.rungs[-1].n_starts)):
+        starts = [_race_starts(spec, int(map), screening) for map in group]
+        indices = np.concatenate(starts)
+        owners = np.repeat(group, [len(of_map) for of_map in starts])
+        images = pattern_images(spec.grid, indices, layer.image_shape)
+        rungs: dict[int, list[Rung]] = {int(map): [] for map in group}
+        climbed: Ascents | None = None
+        for number, rung in enumerate(spec.rungs):
+            if climbed is not None:
+                losses = climbed.losses
+                kept = _best_of_each(group, owners, losses, rung.n_starts)
+                climbed, indices, owners = climbed.take(kept), indices[kept], owners[kept]
+                images = climbed.images
+            ascents = ascend(layer, images, owners, rung.ascent)
+            climbed = chain(climbed, ascents) if climbed else ascents
+            n_steps = climbed.traces.shape[1] - 1
+            for map in group:
+                of_map = owners == map
+                if number == 0:
+                    rungs[map].append(Rung(0, indices[of_map], climbed.traces[of_map, 0]))
+                rungs[map].append(Rung(n_steps, indices[of_map], climbed.losses[of_map]))
+        assert climbed is not None
+        final = _best_of_each(group, owners, climbed.losses, spec.n_oips)
+        for map in group:
+            kept = final[owners[final] == map]
+            finalists = tuple(PatternStart(spec.grid, int(k)) for k in indices[kept])
+            yield MapScan(int(map), tuple(rungs[map]), finalists, climbed.take(kept))
+            progress.update(1)
+
+
+def _race_starts(spec: ScanSpec, map: int, screening: Screening) -> np.ndarray:
+    """The starts of one map: half by strength and difference, half at random."""
+    n = spec.rungs[0].n_starts
+    strong = _different(spec, screening.top_indices[map], n - n // 2)
+    rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(map,)))
+    drawn = np.unique(rng.integers(0, spec.grid.n_patterns, spec.oversampling * n))
+    rng.shuffle(drawn)
+    drawn = drawn[distinct(spec.grid, drawn) & ~np.isin(drawn, strong)]
+    return np.concatenate([strong, drawn[: n - len(strong)]])
+
+
+def _different(spec: ScanSpec, indices: np.ndarray, n: int) -> np.ndarray:
+    """The first n patterns whose correlation with each one before is at most `spec.alike`."""
+    cells = np.array(spec.grid.values)[cells_of(spec.grid, indices)]
+    cells -= cells.mean(axis=1, keepdims=True)
+    cells /= np.linalg.norm(cells, axis=1, keepdims=True)
+    alike = cells @ cells.T > spec.alike
+    kept: list[int] = []
+    for i in range(len(indices)):
+        if len(kept) < n and not alike[i, kept].any():
+            kept.append(i)
+    return indices[kept]
+
+
+def _best_of_each(group: np.ndarray, owners: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
+    """For each map in turn its n starts with the largest losses, largest first."""
+    return np.concatenate([_best(np.flatnonzero(owners == map), losses, n) for map in group])
+
+
+def _article_scan(
+    layer: LayerMaps, spec: ScanSpec, maps: np.ndarray, progress: Any
+) -> Iterator[MapScan]:
+    """All patterns that a map responds to take a few steps; the best few go to the end."""
+    select, final = spec.rungs
+    candidates = _candidates(layer, spec.grid, maps)
+    for group in _groups(np.arange(len(maps)), BATCH_SIZE // max(1, final.n_starts)):
+        indices = np.concatenate([candidates[i] for i in group])
+        owners = np.concatenate([np.full(len(candidates[i]), maps[i]) for i in group])
+        losses = _losses_of_patterns(layer, spec.grid, indices, owners, select.ascent)
+        best = _best_of_each(maps[group], owners, losses, final.n_starts or len(owners))
+        images = pattern_images(spec.grid, indices[best], layer.image_shape)
+        ascents = ascend(layer, images, owners[best], final.ascent)
+        for map in maps[group]:
+            of_map, finalists = owners == map, np.flatnonzero(owners[best] == map)
+            n_steps = (select.ascent.n_epochs - 1, final.ascent.n_epochs - 1)
+            rungs = (
+                Rung(n_steps[0], indices[of_map], losses[of_map]),
+                Rung(n_steps[1], indices[best[finalists]], ascents.losses[finalists]),
+            )
+            kept = _best(finalists, ascents.losses, spec.n_oips)
+            starts = tuple(PatternStart(spec.grid, int(k)) for k in indices[best[kept]])
+            yield MapScan(int(map), rungs, starts, ascents.take(kept))
+            progress.update(1)
+
+
+def _candidates(layer: LayerMaps, grid: GridSpec, maps: np.ndarray) -> list[np.ndarray]:
+    """For each map the distinct patterns that the ascent can move."""
+    blocks: list[list[np.ndarray]] = [[] for _ in maps]
+    for indices in distinct_blocks(grid):
+        responses = layer(pattern_images(grid, indices, layer.image_shape))
+        for block, map in zip(blocks, maps, strict=True):
+            block.append(indices[_movable(layer, responses[:, map])])
+    return [np.concatenate(block) for block in blocks]
+
+
+def _losses_of_patterns(
+    layer: LayerMaps, grid: GridSpec, indices: np.ndarray, maps: np.ndarray, spec: AscentSpec
+) -> np.ndarray:
+    losses = np.empty(len(indices), np.float32)
+    for first in range(0, len(indices), _PAIRS):
+        part = slice(first, first + _PAIRS)
+        images = pattern_images(grid, indices[part], layer.image_shape)
+        losses[part] = ascend(layer, images, maps[part], spec).losses
+    return losses
+
+
+def _movable(layer: LayerMaps, responses: np.ndarray) -> np.ndarray:
+    """Which starts the plain ascent may move: with ReLU, those with a response."""
+    return (responses != 0) | (not layer.silent_is_dead)
+
+
+def _best(candidates: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
+    """The n candidates with the largest losses, largest first."""
+    return candidates[np.argsort(-losses[candidates], kind="stable")][:n]
+
+
+def _groups(maps: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    size = max(1, size)
+    return (maps[first : first + size] for first in range(0, len(maps), size))

@@ -1,0 +1,76 @@
+"""Where a database is: its URL, how connections begin, what its errors mean to a user."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from ..errors import InputError, OipError
+
+
+def database_url(target: str | os.PathLike[str] | None) -> URL:
+    """The URL of a database that is named by a path or a URL, else by ``OIP_DB``, else oip.db."""
+    text = os.fspath(target or os.environ.get("OIP_DB") or "oip.db")
+    try:
+        return make_url(text) if "://" in text else URL.create("sqlite", database=text)
+    except ArgumentError:
+        raise InputError(f"{text} is neither a file nor a database URL") from None
+
+
+def is_file(url: URL) -> bool:
+    """Whether a database is one file."""
+    return url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+
+
+def immutable_url(url: URL) -> URL:
+    """The URL by which a file is read in a folder that can't be written.
+
+    SQLite would want to put its write-ahead log beside it; without one, nobody is writing.
+    """
+    path = Path(str(url.database)).absolute()
+    as_this_user = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
+    log = path.with_name(path.name + "-wal")
+    if not path.is_file() or log.exists() or os.access(path.parent, os.W_OK, **as_this_user):
+        return url
+    flags = {"immutable": "1", "uri": "true"}
+    return URL.create("sqlite", database=path.as_uri(), query=flags)
+
+
+def begin(connection: Connection) -> None:
+    """Begin a transaction; one that ``writes`` keeps other writers out from here on."""
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def pragmas(connection: Any, record: Any) -> None:
+    """What every connection to an SQLite file needs."""
+    connection.isolation_level = None  # transactions begin where `begin` says
+    for pragma in ("foreign_keys = ON", "busy_timeout = 30000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def writing_pragmas(connection: Any, record: Any) -> None:
+    """What a connection needs beside that if it may write."""
+    pragmas(connection, record)
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def explained(name: str, error: SQLAlchemyError) -> OipError:
+    """One line on what a user can do about a database that doesn't work."""
+    reason = " ".join(str(getattr(error, "orig", None) or error).split())
+    hints = {
+        "unable to open": "check that the folder exists and can be written",
+        "readonly": "it can't be written: check its permissions, or name another with --db",
+        "not a database": "it is some other file or damaged: name another with --db",
+        "malformed": "it is damaged: go back to a copy",
+        "no such": "it was made by another version of oiplib",
+        "locked": "another program is writing it: try again",
+        "full": "make room on the disk",
+    }
+    hint = next((hint for word, hint in hints.items() if word in reason), "")
+    return OipError(f"database {name}: {reason}{'; ' if hint else ''}{hint}")

@@ -1,0 +1,161 @@
+"""The tables of answers: what excites maps, how different their patterns are, which correspond."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from .arrays import Array
+from .tables import Base, Layer
+
+
+class Reaction(Base):
+    """How the maps of a layer respond to images that are neither patterns nor starts.
+
+    `top_images` are the numbers of the images with the largest responses, in the data set or
+    among the random ones. `class_means` is the mean response to each class of a data set; there
+    are none for random images. `images` holds the data set's images among the top ones, each
+    once, in the order of their numbers.
+    """
+
+    __tablename__ = "reactions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    kind: Mapped[str]
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    n_images: Mapped[int]
+    n_reacting: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    strongest_preactivation: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    top_images: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+    top_responses: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    class_means: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    images: Mapped[np.ndarray] = mapped_column(Array("uint8", 4))
+    layer: Mapped[Layer] = relationship(lazy="joined")
+
+    __table_args__ = (
+        UniqueConstraint("layer_id", "spec_sha256"),
+        CheckConstraint("kind IN ('fluctuation', 'digit')"),
+    )
+
+    def pictures(self, map: int) -> np.ndarray:
+        """The data set's images that a map responds to most: (n, height, width, channels)."""
+        return self.images[np.searchsorted(np.unique(self.top_images), self.top_images[map])]
+
+
+class Null(Base):
+    """How alike OIPs of different maps of a layer are: by it the layer's `Variety` is judged.
+
+    It is computed once, from restarts of all maps of the layer. `n_starts` says how many
+    restarts came to excite each map. For each map, `peaks` counts how alike its restarts are to
+    others', by their pixels, in equal classes from 0 to 1; `features` the same by what goes
+    into the layer. From all of them come the thresholds.
+    """
+
+    __tablename__ = "nulls"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    threshold: Mapped[float]
+    feature_threshold: Mapped[float]
+    n_starts: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    peaks: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+    features: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+    layer: Mapped[Layer] = relationship(lazy="joined")
+
+    __table_args__ = (UniqueConstraint("layer_id", "spec_sha256"),)
+
+
+class Variety(Base):
+    """How different the patterns are that excite a map, from many starts.
+
+    `starts` are the numbers of the trials and `losses` what they reached. For all pairs of
+    restarts, in the order of ``numpy.triu_indices``: `peaks` are the largest normalized
+    cross-correlations of the images, `features` the same of what goes into the layer, `shifts`
+    by how many rows and columns the pattern of the first stands further down and right. By the
+    threshold of the layer's null, `patterns` numbers the distinct patterns, from 0 on, the
+    commonest first. `images` shows the best restart of each of the first eight.
+
+    The images `unlike` come from ascents that were kept away from all of these patterns.
+    `unlike_alike` is how alike each is, in the mean, to the pattern that it resembles most.
+    `unlike_loss` is the largest loss among those that are below the threshold there.
+    """
+
+    __tablename__ = "varieties"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    null_id: Mapped[int] = mapped_column(ForeignKey("nulls.id"))
+    map: Mapped[int]
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    n_starts: Mapped[int]
+    n_patterns: Mapped[int]
+    commonest: Mapped[float]
+    median: Mapped[float | None]
+    best_loss: Mapped[float]
+    unlike_loss: Mapped[float | None]
+    starts: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    losses: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    patterns: Mapped[np.ndarray] = mapped_column(Array("int16", 1))
+    peaks: Mapped[np.ndarray] = mapped_column(Array("float16", 1))
+    features: Mapped[np.ndarray] = mapped_column(Array("float16", 1))
+    shifts: Mapped[np.ndarray] = mapped_column(Array("int16", 2))
+    images: Mapped[np.ndarray] = mapped_column(Array("uint8", 4))
+    unlike_losses: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    unlike_alike: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    unlike_images: Mapped[np.ndarray] = mapped_column(Array("uint8", 4))
+    layer: Mapped[Layer] = relationship(lazy="joined")
+    null: Mapped[Null] = relationship(lazy="joined")
+
+    __table_args__ = (
+        UniqueConstraint("layer_id", "map", "spec_sha256"),
+        CheckConstraint("map >= 0"),
+        CheckConstraint("n_patterns > 0"),
+        CheckConstraint("commonest BETWEEN 0 AND 1"),
+    )
+
+
+class Correspondence(Base):
+    """Which map of a layer corresponds to which of the same layer of another training.
+
+    `scores` tells how well each map of the first layer and each of the second suit each other,
+    `shuffled` the same after what belongs together was torn apart. The way is ``activations``
+    (correlation over `n_images` images) or ``oips`` (response to each other's OIPs). `relation`
+    says in what the trainings differ, or that both networks were not trained at all. Untrained
+    networks are not stored, so such a row has the trained network's layer on both sides.
+    """
+
+    __tablename__ = "correspondences"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    other_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    relation: Mapped[str]
+    way: Mapped[str]
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    n_images: Mapped[int]
+    images_sha256: Mapped[str]
+    median: Mapped[float]
+    shuffled_median: Mapped[float]
+    scores: Mapped[np.ndarray] = mapped_column(Array("float16", 2))
+    shuffled: Mapped[np.ndarray] = mapped_column(Array("float16", 2))
+    layer: Mapped[Layer] = relationship(foreign_keys=[layer_id], lazy="joined")
+    other: Mapped[Layer] = relationship(foreign_keys=[other_id], lazy="joined")
+
+    __table_args__ = (
+        UniqueConstraint("layer_id", "other_id", "way", "spec_sha256"),
+        CheckConstraint("relation IN ('order', 'weights', 'both', 'untrained')"),
+        CheckConstraint("way IN ('activations', 'oips')"),
+    )

@@ -1,0 +1,207 @@
+"""Which OIPs: a filter, and the queries that it becomes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session, undefer
+
+from ..errors import InputError
+from ..values import map_list
+from .connection import Connected
+from .oips import Oips
+from .sound import all_rows, first_row, listed
+from .tables import Layer, Oip, Run
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OipFilter:
+    """Which OIPs: every condition that isn't None must hold.
+
+    Attributes
+    ----------
+    maps
+        Map indices.
+    layer
+        Name of a layer.
+    network
+        Id of a network.
+    best
+        Only the one with the largest loss of each map, before all other conditions.
+    origin
+        One of `ORIGINS`.
+    stop_reason
+        Why the ascent ended.
+    least, largest
+        Bounds of the loss, both included.
+    start
+        Number of the pattern or of the trial that it grew from.
+    spec
+        SHA-256, or its beginning, of the ascents that it went through.
+    sort
+        One of `ORDERS`; by map and loss where None.
+    limit
+        How many at most.
+    """
+
+    maps: Sequence[int] | None = None
+    layer: str | None = None
+    network: int | None = None
+    best: bool = False
+    origin: str | None = None
+    stop_reason: str | None = None
+    least: float | None = None
+    largest: float | None = None
+    start: int | None = None
+    spec: str | None = None
+    sort: str | None = None
+    limit: int | None = None
+
+
+#: Where an OIP can come from. A ``revival`` is a start without a response that was led to one.
+ORIGINS = ("fluctuation", "pattern", "revival")
+
+#: Orders of OIPs: largest loss, fewest steps, newest, smallest id first.
+ORDERS = {
+    "loss": Oip.loss.desc(),
+    "steps": Oip.steps,
+    "created": Oip.created.desc(),
+    "id": Oip.id,
+}
+
+
+class OipFinder(Connected):
+    """Reads OIPs, by a filter or by their ids."""
+
+    def oip_rows(self, wanted: OipFilter) -> list[Row]:
+        """OIPs without their arrays, by layer and map, the largest loss first.
+
+        Raises
+        ------
+        InputError
+            If the filter names a map, layer or network that doesn't exist.
+        """
+        with self.session() as session:
+            self._check_filter(session, wanted)
+            return [oip.row() for oip in all_rows(session, _select_oips(wanted))]
+
+    def oips(self, wanted: OipFilter) -> Oips:
+        """OIPs with their arrays, in the order of `oip_rows`."""
+        query = _select_oips(wanted).options(*_oip_arrays())
+        with self.session() as session:
+            self._check_filter(session, wanted)
+            return Oips(all_rows(session, query))
+
+    def oip(self, id: int) -> Oip:
+        """One OIP with its arrays.
+
+        Raises
+        ------
+        InputError
+            If there is no such OIP.
+        """
+        with self.session() as session:
+            oip = first_row(session, select(Oip).where(Oip.id == id).options(*_oip_arrays()))
+            if oip is None:
+                low, high = session.execute(select(func.min(Oip.id), func.max(Oip.id))).one()
+                choices = "the database has none" if low is None else f"choose {low} to {high}"
+                raise InputError(f"there is no OIP {id}: {choices}")
+            return oip
+
+    def oip_ids(self, sample: int | None = None) -> list[int]:
+        """The ids of all OIPs, or of a sample of them, drawn by a fixed seed."""
+        with self.session() as session:
+            ids = list(session.scalars(select(Oip.id).order_by(Oip.id)))
+        if sample is not None and sample < len(ids):
+            ids = sorted(random.Random(0).sample(ids, sample))
+        return ids
+
+    def oip_origins(self, ids: Sequence[int]) -> list[tuple[int, int, str, Row]]:
+        """Id, network, layer and spec of OIPs; errors as for `oip`."""
+        wanted = set(ids)
+        query = select(Oip.id, Layer.network_id, Layer.name, Oip.spec).join(Layer)
+        with self.session() as session:
+            rows = [
+                (row[0], row[1], row[2], row[3])
+                for row in session.execute(query)
+                if row[0] in wanted
+            ]
+        for missing in sorted(wanted - {row[0] for row in rows}):
+            self.oip(missing)  # an error that says which there are
+        return rows
+
+    def environments(self, ids: Sequence[int]) -> list[Row]:
+        """What the runs that found some OIPs were computed on."""
+        wanted = set(ids)
+        with self.session() as session:
+            runs = {run for id, run in session.execute(select(Oip.id, Oip.run_id)) if id in wanted}
+            query = select(Run).where(Run.id.in_(runs)).order_by(Run.id)
+            return [run.environment for run in all_rows(session, query)]
+
+    def _check_filter(self, session: Session, wanted: OipFilter) -> None:
+        layers = session.scalars(select(Layer).order_by(Layer.network_id, Layer.position)).all()
+        if wanted.network is not None:
+            known = sorted({layer.network_id for layer in layers})
+            if wanted.network not in known:
+                raise InputError(
+                    f"there is no network {wanted.network}: choose one of {listed(known)}"
+                )
+            layers = [layer for layer in layers if layer.network_id == wanted.network]
+        if wanted.layer is not None:
+            names = list(dict.fromkeys(layer.name for layer in layers))
+            if wanted.layer not in names:
+                raise InputError(f"unknown layer {wanted.layer!r}: choose one of {listed(names)}")
+            layers = [layer for layer in layers if layer.name == wanted.layer]
+        else:
+            # A dense layer has many units, but a map is asked for of a layer that was studied.
+            studied = set(session.scalars(select(Oip.layer_id).distinct()))
+            layers = [layer for layer in layers if layer.id in studied]
+        largest = max(layers, key=lambda layer: layer.n_maps, default=None)
+        if largest is not None and wanted.maps is not None:
+            map_list(wanted.maps, largest.n_maps, largest.name)
+
+
+def _select_oips(wanted: OipFilter) -> Select[Oip]:
+    query = select(Oip).join(Oip.layer)
+    if wanted.maps is not None:
+        query = query.where(Oip.map.in_(wanted.maps))
+    if wanted.layer is not None:
+        query = query.where(Layer.name == wanted.layer)
+    if wanted.network is not None:
+        query = query.where(Layer.network_id == wanted.network)
+    if wanted.best:
+        rank = func.row_number().over(
+            partition_by=(Oip.layer_id, Oip.map), order_by=(Oip.loss.desc(), Oip.id)
+        )
+        ranking = select(Oip.id, rank.label("rank"))
+        if wanted.maps is not None:
+            ranking = ranking.where(Oip.map.in_(wanted.maps))
+        ranked = ranking.subquery()
+        query = query.join(ranked, ranked.c.id == Oip.id).where(ranked.c.rank == 1)
+    index, trial = (Oip.start[name].as_integer() for name in ("index", "trial"))
+    conditions: dict[str, Callable[[Any], Any]] = {
+        "origin": lambda value: Oip.origin == value,
+        "stop_reason": lambda value: Oip.stop_reason == value,
+        "least": lambda value: Oip.loss >= value,
+        "largest": lambda value: Oip.loss <= value,
+        "start": lambda value: (index == value) | (trial == value),
+        "spec": lambda value: Oip.spec_sha256.startswith(value, autoescape=True),
+    }
+    for name, condition in conditions.items():
+        if getattr(wanted, name) is not None:
+            query = query.where(condition(getattr(wanted, name)))
+    if wanted.sort is not None:
+        query = query.order_by(ORDERS[wanted.sort])
+    return query.limit(wanted.limit).order_by(
+        Layer.network_id, Layer.position, Oip.map, Oip.loss.desc(), Oip.id
+    )
+
+
+def _oip_arrays() -> list[Any]:
+    return [undefer(column) for column in (Oip.image, Oip.report_steps, Oip.frames, Oip.trace)]

@@ -1,0 +1,229 @@
+"""Reads what is stored of networks, runs, screenings, scans and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import load_only, undefer
+
+from ..errors import InputError
+from .answers import Correspondence, Null, Reaction, Variety
+from .find import OipFinder
+from .sound import all_rows, first_row, listed
+from .tables import Layer, Network, Run, Scan, Screening, StoredStudy
+
+Row = dict[str, Any]
+
+
+class Reader(OipFinder):
+    """Reads finished units of work."""
+
+    def networks(self) -> list[Network]:
+        """All networks with their layers, architectures and weights, oldest first."""
+        with self.session() as session:
+            return all_rows(session, _whole_networks().order_by(Network.id))
+
+    def network_ids(self) -> list[int]:
+        """The ids of all networks, oldest first."""
+        with self.session() as session:
+            return list(session.scalars(select(Network.id).order_by(Network.id)))
+
+    def network(self, id: int) -> Network:
+        """One network with its layers, architecture and weights.
+
+        Raises
+        ------
+        InputError
+            If there is no such network.
+        """
+        with self.session() as session:
+            network = first_row(session, _whole_networks().where(Network.id == id))
+            if network is None:
+                ids = session.scalars(select(Network.id).order_by(Network.id)).all()
+                raise InputError(f"there is no network {id}: choose one of {listed(ids)}")
+            return network
+
+    def network_of(self, spec_sha256: str) -> Network | None:
+        """The network that was trained by a spec, the oldest if machines made several."""
+        query = _whole_networks().where(Network.spec_sha256 == spec_sha256).order_by(Network.id)
+        with self.session() as session:
+            return first_row(session, query.limit(1))
+
+    def same_network(self, row: Network) -> Network:
+        """The stored network that is the same as another database's."""
+        with self.session() as session:
+            return session.scalars(same_row(row).options(*_WEIGHTS)).one()
+
+    def network_with(self, sha256: str) -> Network | None:
+        """The network with this very architecture and these weights, if it is stored."""
+        with self.session() as session:
+            return session.scalar(_whole_networks().where(Network.sha256 == sha256))
+
+    def layer(self, network_id: int, name: str) -> Layer:
+        """A layer of a network by its name.
+
+        Raises
+        ------
+        InputError
+            If the network has no such layer.
+        """
+        with self.session() as session:
+            query = select(Layer).where(Layer.network_id == network_id).order_by(Layer.position)
+            layers = session.scalars(query).all()
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        names = listed([layer.name for layer in layers])
+        raise InputError(f"unknown layer {name!r}: choose one of {names}")
+
+    def trained_by(self, spec_sha256: Sequence[str]) -> int | None:
+        """The id of the oldest network that was trained by a spec of one of these hashes."""
+        query = select(Network.id).where(Network.spec_sha256.in_(spec_sha256)).order_by(Network.id)
+        with self.session() as session:
+            return session.scalar(query.limit(1))
+
+    def asked_study(self, spec_sha256: str) -> tuple[int, Row]:
+        """Network and spec (as plain values) of a study that was asked, by its SHA-256.
+
+        Of several networks it is the one of which it was asked last.
+
+        Raises
+        ------
+        InputError
+            If there was no such study.
+        """
+        same = select(StoredStudy).where(StoredStudy.spec_sha256 == spec_sha256)
+        query = same.order_by(StoredStudy.asked.desc(), StoredStudy.id.desc()).limit(1)
+        with self.session() as session:
+            study = first_row(session, query)
+            if study is None:
+                hashes = session.scalars(select(StoredStudy.spec_sha256)).all()
+                raise InputError(
+                    f"no study {spec_sha256} was asked here: choose one of {listed(hashes)}"
+                )
+            return study.network_id, study.spec
+
+    def last_study(self, network_id: int) -> Row | None:
+        """The spec of the study of a network that was asked last, as plain values."""
+        query = select(StoredStudy).where(StoredStudy.network_id == network_id)
+        latest = query.order_by(StoredStudy.asked.desc(), StoredStudy.id.desc()).limit(1)
+        with self.session() as session:
+            study = first_row(session, latest)
+            return None if study is None else study.spec
+
+    def run(self, id: int) -> Run:
+        """One piece of work."""
+        with self.session() as session:
+            return all_rows(session, select(Run).where(Run.id == id))[0]
+
+    def screening(self, layer_id: int, spec_sha256: str, part: tuple[int, int]) -> Screening | None:
+        """The screening of a layer by a part of a grid, if it is stored."""
+        with self.session() as session:
+            return first_row(
+                session,
+                screenings_of(layer_id, spec_sha256).where(
+                    Screening.first == part[0], Screening.last == part[1]
+                ),
+            )
+
+    def screened_parts(self, layer_id: int, spec_sha256: str) -> set[tuple[int, int]]:
+        """The parts of a grid that were shown to a layer."""
+        with self.session() as session:
+            rows = session.scalars(screenings_of(layer_id, spec_sha256).options(_NO_ARRAYS))
+            return {(row.first, row.last) for row in rows}
+
+    def reaction(self, layer_id: int, spec_sha256: str) -> Reaction | None:
+        """How a layer responds to images of a spec, if it is stored."""
+        query = select(Reaction).where(
+            Reaction.layer_id == layer_id, Reaction.spec_sha256 == spec_sha256
+        )
+        with self.session() as session:
+            return first_row(session, query)
+
+    def null(self, layer_id: int, spec_sha256: str) -> Null | None:
+        """How alike OIPs of different maps of a layer are, if it is stored."""
+        query = select(Null).where(Null.layer_id == layer_id, Null.spec_sha256 == spec_sha256)
+        with self.session() as session:
+            return first_row(session, query)
+
+    def varieties(self, layer_id: int, spec_sha256: str) -> dict[int, Variety]:
+        """How different the patterns of a layer's maps are, by map."""
+        query = select(Variety).where(
+            Variety.layer_id == layer_id, Variety.spec_sha256 == spec_sha256
+        )
+        with self.session() as session:
+            return {row.map: row for row in all_rows(session, query.order_by(Variety.map))}
+
+    def correspondences(self, layer_ids: Sequence[int], spec_sha256: str) -> list[Correspondence]:
+        """How maps of some layers correspond by a spec, if it is stored, in the layers' order."""
+        ids = list(layer_ids)
+        query = select(Correspondence).where(
+            Correspondence.layer_id.in_(ids),
+            Correspondence.other_id.in_(ids),
+            Correspondence.spec_sha256 == spec_sha256,
+        )
+        with self.session() as session:
+            rows = all_rows(session, query)
+        return sorted(rows, key=lambda r: (ids.index(r.layer_id), ids.index(r.other_id), r.way))
+
+    def comparing_runs(self, layer_id: int) -> list[int]:
+        """The runs that made a layer's varieties and correspondences."""
+        with self.session() as session:
+            runs = [
+                session.scalars(select(kind.run_id).where(kind.layer_id == layer_id)).all()
+                for kind in (Variety, Correspondence)
+            ]
+        return sorted({run for of_kind in runs for run in of_kind})
+
+    def scanned_maps(self, layer_id: int, spec_sha256: str) -> set[int]:
+        """Maps whose scan by a spec is finished."""
+        query = select(Scan.map).where(Scan.layer_id == layer_id, Scan.spec_sha256 == spec_sha256)
+        with self.session() as session:
+            return set(session.scalars(query))
+
+    def scans(self, layer_id: int, spec_sha256: str, map: int | None = None) -> list[Scan]:
+        """Finished scans of a layer by a spec, or that of one of its maps, with their rungs."""
+        query = select(Scan).where(Scan.layer_id == layer_id, Scan.spec_sha256 == spec_sha256)
+        if map is not None:
+            query = query.where(Scan.map == map)
+        with self.session() as session:
+            return all_rows(session, query.order_by(Scan.map))
+
+    def scan_keys(self, layer_id: int, map: int | None = None) -> list[tuple[int, str]]:
+        """Map and spec of the finished searches for OIPs, without their arrays."""
+        query = select(Scan.map, Scan.spec_sha256).where(
+            Scan.layer_id == layer_id, Scan.origin != "selection"
+        )
+        if map is not None:
+            query = query.where(Scan.map == map)
+        with self.session() as session:
+            return sorted((row[0], row[1]) for row in session.execute(query))
+
+
+_NO_ARRAYS = load_only(Screening.first, Screening.last)
+_WEIGHTS = undefer(Network.architecture), undefer(Network.weights)
+
+
+def _whole_networks() -> Select[Network]:
+    return select(Network).options(*_WEIGHTS)
+
+
+def screenings_of(layer_id: int, spec_sha256: str) -> Select[Screening]:
+    """All parts of a screening."""
+    return select(Screening).where(
+        Screening.layer_id == layer_id, Screening.spec_sha256 == spec_sha256
+    )
+
+
+def same_row(row: Network | Screening | Reaction | Scan | Null | Variety) -> Select[Any]:
+    """The stored row with the same result as a new one."""
+    if isinstance(row, Network):
+        return select(Network).where(Network.sha256 == row.sha256)
+    if isinstance(row, Screening):  # a part is in the whole
+        wider = Screening.first <= row.first, Screening.last >= row.last
+        return screenings_of(row.layer_id, row.spec_sha256).where(*wider)
+    kind: Any = type(row)
+    same = select(kind).where(kind.layer_id == row.layer_id, kind.spec_sha256 == row.spec_sha256)
+    return same if isinstance(row, (Reaction, Null)) else same.where(kind.map == row.map)

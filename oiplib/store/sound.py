@@ -1,0 +1,88 @@
+"""Rows that can be trusted so far: readable, with names and numbers that can be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy import Select
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import instance_state
+
+from ..errors import InputError, OipError
+from ..values import map_list
+from .tables import Layer, Network, Oip, Run
+
+T = TypeVar("T")
+
+
+def all_rows(session: Session, query: Select[T]) -> list[T]:
+    """The rows of a query; one that can't be read, or says what can't be, is named."""
+    try:
+        return [sensible(row) for row in session.scalars(query)]
+    except (OipError, ValueError, TypeError, KeyError):
+        kind: Any = query.column_descriptions[0]["entity"]
+        session.expunge_all()
+        for id in session.scalars(query.with_only_columns(kind.id)).all():
+            try:
+                for row in session.scalars(query.where(kind.id == id)):
+                    sensible(row)
+            except (OipError, ValueError, TypeError, KeyError) as error:
+                row_name = f"{kind.__tablename__} row {id}"
+                raise OipError(f"{row_name}: {error}; 'oip check' tells all") from None
+        raise
+
+
+def first_row(session: Session, query: Select[T]) -> T | None:
+    """The first row of a query, if it has one; errors as `all_rows`."""
+    return next(iter(all_rows(session, query)), None)
+
+
+def sensible(row: T) -> T:
+    """The row; an error if a value can't be what it should, such as an image of another size."""
+    if isinstance(row, Oip):
+        if row.layer is None:
+            raise OipError("its layer doesn't exist")
+        if not isinstance(row.loss, float) or not isinstance(row.start, dict):
+            raise OipError("its loss is no number, or its start isn't described")
+        if "image" not in instance_state(row).unloaded:
+            check_image(row.image, row.layer)
+    if isinstance(row, Run) and not isinstance(row.environment, dict):
+        raise OipError("what it computed on isn't described")
+    if isinstance(row, Network):
+        for name in (row.name, *(layer.name for layer in row.layers)):
+            check_name(name)
+    return row
+
+
+def check_name(name: str) -> str:
+    """A network's or a layer's name, which ends up in pages.
+
+    Raises
+    ------
+    OipError
+        If it isn't plain: letters, digits, spaces and ``._:/+()-``, 200 at most.
+    """
+    if not re.fullmatch(r"[\w ./:+()-]{1,200}", name):
+        raise OipError(f"{name[:40]!r} is no name for a network or a layer")
+    return name
+
+
+def listed(choices: Sequence[Any]) -> str:
+    """Choices as a text, or that there are none."""
+    return ", ".join(map(str, choices)) or "none: the database is empty"
+
+
+def check_map(map: int, layer: Layer) -> None:
+    """`InputError` unless the layer has this map."""
+    map_list([map], layer.n_maps, layer.name)
+
+
+def check_image(image: np.ndarray, layer: Layer) -> None:
+    """`InputError` unless the layer's network takes images of this shape."""
+    network = layer.network
+    shape = network.image_height, network.image_width, network.image_channels
+    if image.shape != shape:
+        raise InputError(f"an OIP of {layer.name} has the shape {shape}, not {image.shape}")

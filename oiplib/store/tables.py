@@ -1,0 +1,311 @@
+"""The tables of the database: the experiment, whole."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from html import escape
+from typing import Any, ClassVar
+
+import numpy as np
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, mapped_column, relationship
+from sqlalchemy.orm.exc import DetachedInstanceError
+from sqlalchemy.types import JSON, TypeDecorator
+
+from ..errors import OipError
+from ..pictures import data_uri
+from ..values import start_of
+from .arrays import Array
+
+#: The names of an OIP's plain values.
+ROW_FIELDS = (
+    "id",
+    "network",
+    "layer",
+    "map",
+    "loss",
+    "steps",
+    "stop_reason",
+    "origin",
+    "start",
+    "spec",
+    "spec_sha256",
+    "created",
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC, whatever the database makes of time zones."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """UTC without a zone."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """UTC with its zone."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def _large(dtype: str, ndim: int) -> MappedColumn[Any]:
+    """A column of arrays that comes with `Store.oip` and `Store.oips` only."""
+    return mapped_column(Array(dtype, ndim), deferred=True)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        dict[str, Any]: JSON,
+        datetime: UtcTime,
+        bytes: LargeBinary,
+    }
+
+    def __getattribute__(self, name: str) -> Any:
+        """A value of the row; an error of ours where it wasn't loaded.
+
+        Rows are handed out without a connection, so nothing is loaded later.
+        """
+        try:
+            return super().__getattribute__(name)
+        except DetachedInstanceError:
+            raise OipError(
+                f"{name} of this {type(self).__name__.lower()} wasn't loaded: "
+                "ask the store for the row itself"
+            ) from None
+
+
+class Network(Base):
+    """A trained network: enough to rebuild it without anything else."""
+
+    __tablename__ = "networks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    spec: Mapped[dict[str, Any] | None]
+    spec_sha256: Mapped[str | None]
+    # Large, so they come only with `Store.network` and `Store.networks`; a network that comes
+    # along with another row has none, and says so.
+    architecture: Mapped[str] = mapped_column(deferred=True, deferred_raiseload=True)
+    weights: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
+    weights_sha256: Mapped[str]
+    # Of the weights' hash and the architecture: other networks may have the same weights.
+    sha256: Mapped[str]
+    image_height: Mapped[int]
+    image_width: Mapped[int]
+    image_channels: Mapped[int]
+    history: Mapped[dict[str, Any]]
+    accuracy: Mapped[float | None]
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    created: Mapped[datetime]
+    layers: Mapped[list[Layer]] = relationship(
+        order_by="Layer.position", lazy="selectin", back_populates="network"
+    )
+
+    __table_args__ = (
+        # Machines that round differently make different networks by the same spec.
+        UniqueConstraint("spec_sha256", "weights_sha256"),
+        CheckConstraint("accuracy BETWEEN 0 AND 1"),
+    )
+
+
+class Layer(Base):
+    """A layer of a network that has maps."""
+
+    __tablename__ = "layers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
+    position: Mapped[int]
+    name: Mapped[str]
+    n_maps: Mapped[int]
+    map_height: Mapped[int]
+    map_width: Mapped[int]
+    network: Mapped[Network] = relationship(back_populates="layers", lazy="joined")
+
+    __table_args__ = (UniqueConstraint("network_id", "name"), CheckConstraint("n_maps > 0"))
+
+
+class Run(Base):
+    """One piece of work: what was asked, when, on what, how long, how it ended."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    spec: Mapped[dict[str, Any] | None]
+    started: Mapped[datetime]
+    seconds: Mapped[float | None]
+    status: Mapped[str] = mapped_column(default="running")
+    error: Mapped[str | None]
+    environment: Mapped[dict[str, Any]]
+
+    __table_args__ = (CheckConstraint("status IN ('running', 'done', 'failed', 'interrupted')"),)
+
+
+class StoredStudy(Base):
+    """What was asked of a network: the spec of a study that computed something.
+
+    A study without a spec goes on with the one of its network that was `asked` last.
+    """
+
+    __tablename__ = "studies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    asked: Mapped[datetime]
+
+    __table_args__ = (UniqueConstraint("network_id", "spec_sha256"),)
+
+
+class Screening(Base):
+    """All distinct patterns of a grid, or of a part of it, shown to a layer."""
+
+    __tablename__ = "screenings"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    first: Mapped[int] = mapped_column(BigInteger)
+    last: Mapped[int] = mapped_column(BigInteger)
+    n_patterns: Mapped[int] = mapped_column(BigInteger)
+    n_reacting: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    top_indices: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+    top_responses: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    top_preactivations: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
+    edges: Mapped[np.ndarray] = mapped_column(Array("float64", 1))
+    histogram: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+    layer: Mapped[Layer] = relationship(lazy="joined")
+
+    __table_args__ = (UniqueConstraint("layer_id", "spec_sha256", "first", "last"),)
+
+
+class Scan(Base):
+    """One map's search for OIPs by one spec, finished. Its rungs hold all candidates.
+
+    `origin` follows from the spec: where its starts come from, or ``selection`` where it keeps
+    no OIP.
+    """
+
+    __tablename__ = "scans"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    map: Mapped[int]
+    origin: Mapped[str]
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    rungs: Mapped[list[Rung]] = relationship(
+        order_by="Rung.number", lazy="selectin", cascade="all, delete-orphan"
+    )
+    layer: Mapped[Layer] = relationship(lazy="joined")
+
+    __table_args__ = (
+        UniqueConstraint("layer_id", "map", "spec_sha256"),
+        CheckConstraint("map >= 0"),
+        CheckConstraint("origin IN ('fluctuation', 'pattern', 'selection')"),
+    )
+
+
+class Rung(Base):
+    """Where the candidates of a scan stood after some steps.
+
+    `starts` are pattern indices or trial numbers; those that stand in no later rung, and
+    became no OIP, were dropped because others had a larger loss, or theirs was 0.
+    """
+
+    __tablename__ = "rungs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scan_id: Mapped[int] = mapped_column(ForeignKey("scans.id"), index=True)
+    number: Mapped[int]
+    steps: Mapped[int]
+    starts: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
+    losses: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+
+    __table_args__ = (UniqueConstraint("scan_id", "number"),)
+
+
+class Oip(Base):
+    """An image to which a map responds strongly, and where it came from."""
+
+    __tablename__ = "oips"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    map: Mapped[int]
+    origin: Mapped[str]
+    start: Mapped[dict[str, Any]]
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    loss: Mapped[float]
+    steps: Mapped[int]
+    stop_reason: Mapped[str]
+    created: Mapped[datetime]
+    # The large columns stand last, because SQLite reads a row up to the last column asked for.
+    image: Mapped[np.ndarray] = _large("float32", 3)
+    report_steps: Mapped[np.ndarray] = _large("int64", 1)
+    # Pictures with 0 for the darkest and 255 for the brightest pixel, of the best OIP of a
+    # search only. A replay gives those of the others.
+    frames: Mapped[np.ndarray] = _large("uint8", 4)
+    trace: Mapped[np.ndarray] = _large("float32", 1)
+    layer: Mapped[Layer] = relationship(lazy="joined")
+
+    __table_args__ = (
+        Index("oips_by_map", "layer_id", "map", "loss"),
+        Index("oips_by_map_number", "map"),
+        CheckConstraint("map >= 0"),
+        CheckConstraint("loss > 0"),
+        CheckConstraint("steps >= 0"),
+        CheckConstraint("origin IN ('fluctuation', 'pattern', 'revival')"),
+    )
+
+    @property
+    def caption(self) -> str:
+        """Whose it is, its numbers, and where it comes from."""
+        return (
+            f"OIP {self.id} of map {self.map}, {self.layer.name}, network "
+            f"{self.layer.network_id}: loss {self.loss:.4g} after {self.steps} steps, "
+            f"by {self.origin} from {start_of(self.start)}"
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Its plain values, as `ROW_FIELDS` names them; the moment in ISO 8601."""
+        converted = {
+            "network": self.layer.network_id,
+            "layer": self.layer.name,
+            "created": self.created.isoformat(timespec="seconds"),
+        }
+        return {
+            name: converted[name] if name in converted else getattr(self, name)
+            for name in ROW_FIELDS
+        }
+
+    def __repr__(self) -> str:
+        return f"<{self.caption}>"
+
+    def _repr_html_(self) -> str:
+        """A notebook shows it as computed, with contrast enhanced, and its numbers."""
+        pictures = "".join(
+            f'<img src="{data_uri(self.image, contrast)}" alt="{label}" title="{label}" '
+            'width="112" style="image-rendering:pixelated;display:inline-block;margin:0 6px 0 0">'
+            for contrast, label in ((False, "as computed"), (True, "contrast enhanced"))
+        )
+        return f"<figure>{pictures}<figcaption>{escape(self.caption)}</figcaption></figure>"

@@ -1,0 +1,1 @@
+"""Get or compute: joins the engine and the store, and answers questions about a network."""

@@ -1,0 +1,191 @@
+"""The chapters of the book, listed once, each with what must be computed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..values import Maps
+from . import questions, trainings
+from .study import Study
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that chapters show: how it is computed, and said in a few words.
+
+    Attributes
+    ----------
+    name : str
+    compute : function
+        Of a study and some of its maps; gets or computes, and says in a few words what.
+    """
+
+    name: str
+    compute: Callable[[Study, list[int]], str]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook of the book, by the name of its template, and the `NEEDS` that it shows."""
+
+    name: str
+    needs: tuple[str, ...]
+
+
+def _network(study: Study, maps: list[int]) -> str:
+    was_trained = study.is_trained
+    accuracy = study.train().accuracy
+    score = "" if accuracy is None else f", {accuracy:.2%} of the test images right"
+    return ("stored already" if was_trained else "trained") + score
+
+
+def _screening(study: Study, maps: list[int]) -> str:
+    was_screened = study.is_screened
+    n_patterns = study.screening().n_patterns
+    return f"{n_patterns:,} patterns" + (", stored already" if was_screened else "")
+
+
+def _fluctuations(study: Study, maps: list[int]) -> str:
+    return _searched(study.derive_from_fluctuations(maps), maps)
+
+
+def _patterns(study: Study, maps: list[int]) -> str:
+    return _searched(study.derive_from_patterns(maps), maps)
+
+
+def _searched(new: list[int], maps: list[int]) -> str:
+    if not new:
+        return f"{len(maps)} maps, stored already"
+    return f"{len(new)} maps" + (f" of {len(maps)}" if len(new) < len(maps) else "")
+
+
+def _layers(study: Study, maps: list[int]) -> str:
+    searched = []
+    for other in questions.earlier_layers(study):
+        new = other.derive_from_patterns([map for map in maps if map < other.layer.n_maps])
+        if new:
+            searched.append(f"{len(new)} maps of {other.layer.name}")
+    return ", ".join(searched) or "stored already"
+
+
+def _selection(study: Study, maps: list[int]) -> str:
+    scans = questions.selection(study, maps)["race"]
+    n_starts = sum(len(scan.rungs[0].starts) for scan in scans)
+    return f"{n_starts:,} starts of {len(scans)} maps ascended twice, none dropped"
+
+
+def _digits(study: Study, maps: list[int]) -> str:
+    if study.network.spec is None:
+        return "none: the network came as a model, without data"
+    n_images = questions.reaction(study, "digit").n_images
+    return f"{n_images:,} training images shown to all maps"
+
+
+def _reactions(study: Study, maps: list[int]) -> str:
+    table = questions.map_table(study, maps)
+    responding = sum(row.get("digits", 0) > 0 for row in table)
+    return f"{responding} of {len(table)} maps respond to some training image"
+
+
+def _variety(study: Study, maps: list[int]) -> str:
+    varieties = questions.varieties(study, maps)
+    n_starts = sum(row.n_starts for row in varieties.values())
+    return f"{n_starts:,} restarts of {len(varieties)} maps"
+
+
+def _trainings(study: Study, maps: list[int]) -> str:
+    if study.network.spec is None:
+        return "none: the network came as a model"
+    studies = trainings.trainings(study)
+    layers = trainings.correspondences(study)
+    others = [each.network for each in studies if each.network.id != study.network.id]
+    accuracies = ", ".join(f"{network.accuracy:.2%}" for network in others)
+    return f"{len(others)} more networks ({accuracies}), {len(layers)} layers compared"
+
+
+#: All that chapters need, in the order in which it is computed.
+NEEDS = (
+    Need("network", _network),
+    Need("screening", _screening),
+    Need("fluctuations", _fluctuations),
+    Need("patterns", _patterns),
+    Need("layers", _layers),
+    Need("selection", _selection),
+    Need("digits", _digits),
+    Need("reactions", _reactions),
+    Need("variety", _variety),
+    Need("trainings", _trainings),
+)
+
+_OIPS = ("network", "screening", "fluctuations", "patterns")
+
+#: The chapters in the order of the book.
+CHAPTERS = (
+    Chapter("01-network", ("network",)),
+    Chapter("activations", ("network", "digits")),
+    Chapter("02-fluctuations", ("network",)),
+    Chapter("03-oip", ("network", "fluctuations")),
+    Chapter("04-precursor", (*_OIPS, "selection", "reactions")),
+    Chapter("layers", (*_OIPS, "layers")),
+    Chapter("06-gallery", _OIPS),
+    Chapter("atlas", _OIPS),
+    Chapter("07-uniqueness", (*_OIPS, "variety")),
+    Chapter("repetition", _OIPS),
+    Chapter("08-two-trainings", ("network", "trainings")),
+    Chapter("beside", ("network", "trainings")),
+    Chapter("digits", (*_OIPS, "digits")),
+    Chapter("query", (*_OIPS, "variety")),
+)
+
+#: The template that is executed for each map.
+MAP_CHAPTER = Chapter("05-map", (*_OIPS, "reactions", "variety"))
+
+#: The names of all templates.
+NOTEBOOKS = tuple(chapter.name for chapter in (*CHAPTERS, MAP_CHAPTER))
+
+
+def prepare(study: Study, names: str | Iterable[str] = NOTEBOOKS, maps: Maps = None) -> list[int]:
+    """Compute and store what chapters show of some maps, for all maps together.
+
+    Parameters
+    ----------
+    study
+        Whose network and layer.
+    names
+        Of one chapter, or several; all by default.
+    maps
+        Which maps; all of the layer by default.
+
+    Returns
+    -------
+    list of int
+        The maps.
+
+    Raises
+    ------
+    InputError
+        If there is no such chapter, or no such map.
+    """
+    indices = study.check_maps(maps)
+    for need in needs_of([names] if isinstance(names, str) else names):
+        need.compute(study, indices)
+    return indices
+
+
+def needs_of(names: Iterable[str]) -> list[Need]:
+    """What some chapters need, each once, in the order in which it is computed.
+
+    Raises
+    ------
+    InputError
+        If there is no such chapter.
+    """
+    by_name = {chapter.name: chapter for chapter in (*CHAPTERS, MAP_CHAPTER)}
+    wanted: set[str] = set()
+    for name in names:
+        if name not in by_name:
+            raise InputError(f"unknown notebook {name!r}: choose one of {', '.join(by_name)}")
+        wanted.update(by_name[name].needs)
+    return [need for need in NEEDS if need.name in wanted]

@@ -1,0 +1,375 @@
+"""Does a database hold what it says? Every row is read, and nothing in it is trusted.
+
+What can be computed again in a pass is: hashes of all specs, keys of OIPs from what they are
+made of, and the responses to all OIPs and to their starts. What takes an ascent is `replay`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, undefer
+
+from ..errors import OipError
+from ..progress import bar
+from ..store import (
+    Correspondence,
+    Layer,
+    Network,
+    Null,
+    Oip,
+    Reaction,
+    Run,
+    Scan,
+    Screening,
+    Store,
+    StoredStudy,
+    Variety,
+    check_name,
+)
+from ..values import (
+    CnnSpec,
+    CorrespondenceSpec,
+    NullSpec,
+    ReactionSpec,
+    ScanSpec,
+    ScreeningSpec,
+    Spec,
+    StudySpec,
+    TrialSpec,
+    VarietySpec,
+    map_list,
+    stages_of,
+    start_of,
+)
+from .replay import start_images
+from .rows import network_sha256, oip_key
+from .trainings import RELATIONS, WAYS
+
+# How far a response may be from the one that is stored, relative to the mean size of the map's
+# activations. Other processors round differently by about 1e-6.
+_TOLERANCE = 1e-4
+# The same, relative to the map of the layer that answers most: where large numbers cancel out.
+_ROUNDING = 1e-6
+
+# OIPs whose responses are computed at a time.
+_GROUP = 2048
+
+# What reading a damaged value can raise.
+_UNREADABLE = (TypeError, ValueError, KeyError, AttributeError)
+
+
+def problems(store: Store) -> Iterator[str]:
+    """What is wrong with a database, each as a line that names the row.
+
+    The file itself is checked, references between rows, and for each row whether its arrays
+    can be read, have the shapes that belong to it and finite values, and agree with its
+    numbers. Networks are rebuilt in Keras' safe mode and compared with the hash of their
+    weights; each then responds to all its OIPs and to their starts once more.
+    """
+    with store.session() as session:
+        if store.is_sqlite:
+            yield from _of_file(session)
+        ids = {kind: session.scalars(select(kind.id).order_by(kind.id)).all() for kind in _CHECKS}
+        n_rows = sum(map(len, ids.values())) + len(ids[Oip])
+        with bar(n_rows, "Check", "rows") as progress:
+            for kind, check in _CHECKS.items():
+                for id in ids[kind]:
+                    for problem in _of_row(session, kind, id, check):
+                        yield f"{kind.__tablename__} row {id}: {problem}"
+                    progress.update(1)
+            for network in ids[Network]:
+                yield from _of_responses(session, network, progress)
+
+
+def _of_file(session: Session) -> Iterator[str]:
+    def rows_of(pragma: str) -> list[Any]:
+        return list(session.connection().exec_driver_sql(f"PRAGMA {pragma}"))
+
+    yield from (f"the file: {row[0]}" for row in rows_of("integrity_check") if row[0] != "ok")
+    for table, row, parent, _ in rows_of("foreign_key_check"):
+        yield f"{table} row {row}: names a row of {parent} that doesn't exist"
+
+
+def _of_row(
+    session: Session, kind: type[Any], id: int, check: Callable[[Any], Iterator[str]]
+) -> Iterator[str]:
+    try:
+        yield from check(_whole(session, kind, id))
+    except SQLAlchemyError as error:
+        yield " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+    except OipError as error:
+        yield str(error)
+    except _UNREADABLE as error:
+        yield f"can't be read: {type(error).__name__}: {error}"
+    finally:
+        session.expunge_all()
+
+
+def _whole(session: Session, kind: type[Any], id: int) -> Any:
+    """A row with all its columns."""
+    columns = [undefer(p.class_attribute) for p in kind.__mapper__.column_attrs if p.deferred]
+    return session.get(kind, id, options=columns)
+
+
+# --- rows ---
+
+
+def _run(row: Run) -> Iterator[str]:
+    if row.spec is not None:
+        Spec.from_dict(row.spec)
+    if not isinstance(row.environment, dict):
+        yield "what it computed on isn't described"
+    if row.seconds is not None and not 0 <= row.seconds < float("inf"):
+        yield f"it took {row.seconds} seconds"
+    if row.status == "done" and row.seconds is None:
+        yield "it is done, and took no time"
+
+
+def _network(row: Network) -> Iterator[str]:
+    from ..engine import layers, network
+
+    for name in (row.name, *(layer.name for layer in row.layers)):
+        check_name(name)
+    model = network.unpack(row.architecture, row.weights)
+    if network.weights_sha256(model) != row.weights_sha256:
+        yield "its weights aren't those that its SHA-256 names"
+    if network_sha256(row.weights_sha256, row.architecture) != row.sha256:
+        yield "its SHA-256 isn't that of its weights and architecture"
+    if layers.image_shape(model) != (row.image_height, row.image_width, row.image_channels):
+        yield "its model takes images of another size than it says"
+    shapes = [(name, (*shape,)) for name, shape in layers.map_layers(model).items()]
+    if [(layer.name, _shape(layer)) for layer in row.layers] != [
+        (name, shape if len(shape) == 3 else (1, 1, *shape)) for name, shape in shapes
+    ]:
+        yield "its layers aren't those of its model"
+    if row.spec is not None:
+        spec = CnnSpec.from_dict(row.spec)
+        # A file's content is part of the hash, and not part of the database.
+        if not spec.dataset.endswith(".npz"):
+            yield from _hash(spec, row)
+
+
+def _shape(layer: Layer) -> tuple[int, int, int]:
+    return layer.map_height, layer.map_width, layer.n_maps
+
+
+def _study(row: StoredStudy) -> Iterator[str]:
+    yield from _hash(StudySpec.from_dict(row.spec), row)
+
+
+def _oip(row: Oip) -> Iterator[str]:
+    from ..engine.ascent import STOP_REASONS
+
+    network = row.layer.network
+    image = network.image_height, network.image_width, network.image_channels
+    start, climb = start_of(row.start), Spec.from_dict(row.spec)
+    n_steps = sum(stage.n_epochs - 1 for stage in stages_of(row.spec))
+    if climb.sha256 != row.spec_sha256:
+        yield "its ascents aren't those that its SHA-256 names"
+    if oip_key(network.sha256, row.layer.name, row.map, start, climb) != row.key:
+        yield "its key isn't that of its network, layer, map, start and ascents"
+    may_converge = any(stage.stop_with_convergence for stage in stages_of(row.spec))
+    if row.stop_reason not in STOP_REASONS or (row.stop_reason == "converged" and not may_converge):
+        yield f"it can't have ended by {str(row.stop_reason)[:40]!r}"
+    yield from _map(row.map, row.layer)
+    yield from _array("image", row.image, image)
+    yield from _array("frames", row.frames, (len(row.report_steps), *image))
+    yield from _array("trace", row.trace, (row.steps + 1,))
+    if not 0 <= row.steps <= n_steps:
+        yield f"{row.steps} steps, where its ascents have {n_steps}"
+    elif row.trace.shape == (row.steps + 1,) and float(row.trace[-1]) != row.loss:
+        yield f"its trace ends at {row.trace[-1]:g}, its loss is {row.loss:g}"
+    if len(row.trace) and row.origin != (start.origin if row.trace[0] > 0 else "revival"):
+        yield f"its origin isn't {row.origin}"
+
+
+def _scan(row: Scan) -> Iterator[str]:
+    spec = Spec.from_dict(row.spec)
+    if not isinstance(spec, (TrialSpec, ScanSpec)):
+        yield "its spec describes no search"
+        return
+    yield from _hash(spec, row)
+    if row.origin != spec.origin:
+        yield f"its origin isn't {row.origin}, but {spec.origin}"
+    yield from _map(row.map, row.layer)
+    if not row.rungs:
+        yield "its rungs are missing"
+    for rung in row.rungs:
+        yield from _array(f"losses of rung {rung.number}", rung.losses, rung.starts.shape)
+
+
+def _screening(row: Screening) -> Iterator[str]:
+    spec, n_maps = ScreeningSpec.from_dict(row.spec), row.layer.n_maps
+    yield from _hash(spec, row)
+    if not 0 <= row.first < row.last <= spec.grid.n_patterns:
+        yield "it isn't part of a grid"
+    yield from _array("n_reacting", row.n_reacting, (n_maps,))
+    for name in ("top_indices", "top_responses", "top_preactivations"):
+        yield from _array(name, getattr(row, name), (n_maps, row.top_indices.shape[-1]))
+    yield from _array("histogram", row.histogram, (n_maps, len(row.edges) - 1))
+    if row.histogram.shape[0] == n_maps and (row.histogram.sum(axis=1) != row.n_reacting).any():
+        yield "its histogram doesn't add up to the patterns with a response"
+
+
+def _reaction(row: Reaction) -> Iterator[str]:
+    spec, n_maps = ReactionSpec.from_dict(row.spec), row.layer.n_maps
+    yield from _hash(spec, row)
+    if row.kind != spec.kind:
+        yield f"its kind isn't {row.kind}, but {spec.kind}"
+    for name in ("n_reacting", "strongest_preactivation"):
+        yield from _array(name, getattr(row, name), (n_maps,))
+    for name in ("top_images", "top_responses"):
+        yield from _array(name, getattr(row, name), (n_maps, row.top_images.shape[-1]))
+    yield from _array("class_means", row.class_means, (n_maps, row.class_means.shape[-1]))
+    if row.kind == "digit":
+        network = row.layer.network
+        image = network.image_height, network.image_width, network.image_channels
+        yield from _array("images", row.images, (len(np.unique(row.top_images)), *image))
+
+
+def _null(row: Null) -> Iterator[str]:
+    from ..analysis.variety import threshold
+
+    spec, n_maps = NullSpec.from_dict(row.spec), row.layer.n_maps
+    yield from _hash(spec, row)
+    yield from _array("n_starts", row.n_starts, (n_maps,))
+    for name, limit in (("peaks", row.threshold), ("features", row.feature_threshold)):
+        counts = getattr(row, name)
+        yield from _array(name, counts, (n_maps, spec.n_classes))
+        if counts.any() and threshold(counts.sum(axis=0), spec.quantile) != limit:
+            yield f"the threshold of its {name} isn't {limit:g}"
+
+
+def _variety(row: Variety) -> Iterator[str]:
+    spec = VarietySpec.from_dict(row.spec)
+    n, pairs = row.n_starts, row.n_starts * (row.n_starts - 1) // 2
+    network = row.layer.network
+    image = network.image_height, network.image_width, network.image_channels
+    yield from _hash(spec, row)
+    if (row.null.layer_id, row.null.spec_sha256) != (row.layer_id, spec.null.sha256):
+        yield "its null isn't that of its layer and spec"
+    yield from _map(row.map, row.layer)
+    for name, shape in {
+        "starts": (n,),
+        "losses": (n,),
+        "patterns": (n,),
+        "peaks": (pairs,),
+        "features": (pairs,),
+        "shifts": (pairs, 2),
+        "images": (min(spec.n_images, row.n_patterns), *image),
+        "unlike_alike": row.unlike_losses.shape,
+        "unlike_images": (len(row.unlike_losses), *image),
+    }.items():
+        yield from _array(name, getattr(row, name), shape)
+    if set(row.patterns.tolist()) != set(range(row.n_patterns)):
+        yield f"its restarts don't show {row.n_patterns} patterns"
+    different = row.unlike_losses[row.unlike_alike < row.null.threshold]
+    if not abs(float(np.median(row.peaks.astype(float))) - float(row.median or 0)) < 2e-3:
+        yield f"its median isn't {row.median}"  # the peaks are kept with three digits
+    numbers = {
+        "best_loss": row.losses.max(initial=0),
+        "commonest": np.mean(row.patterns == 0),
+        "unlike_loss": different.max() if len(different) else None,
+    }
+    for name, number in numbers.items():
+        if getattr(row, name) != (None if number is None else float(number)):
+            yield f"its {name} isn't {getattr(row, name)}"
+
+
+def _correspondence(row: Correspondence) -> Iterator[str]:
+    yield from _hash(CorrespondenceSpec.from_dict(row.spec), row)
+    if row.way not in WAYS or row.relation not in (*RELATIONS, "untrained"):
+        yield "its relation or its way isn't one of those that there are"
+    shape = row.layer.n_maps, row.other.n_maps
+    for name in ("scores", "shuffled"):
+        yield from _array(name, getattr(row, name), shape)
+
+
+def _hash(spec: Spec, row: Any) -> Iterator[str]:
+    if spec.sha256 != row.spec_sha256:
+        yield "its spec isn't the one that its SHA-256 names"
+
+
+def _map(map: int, layer: Layer) -> Iterator[str]:
+    try:
+        map_list([map], layer.n_maps, layer.name)
+    except OipError as error:
+        yield str(error)
+
+
+def _array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Iterator[str]:
+    if values.shape != shape:
+        yield f"{name} has the shape {values.shape}, not {shape}"
+    elif not np.isfinite(values).all():
+        yield f"{name} has values that aren't finite"
+
+
+_CHECKS: dict[type[Any], Callable[[Any], Iterator[str]]] = {
+    Run: _run,
+    Network: _network,
+    StoredStudy: _study,
+    Screening: _screening,
+    Reaction: _reaction,
+    Scan: _scan,
+    Oip: _oip,
+    Null: _null,
+    Variety: _variety,
+    Correspondence: _correspondence,
+}
+
+
+# --- responses ---
+
+
+def _of_responses(session: Session, network: int, progress: Any) -> Iterator[str]:
+    """Whether the OIPs of a network have the losses that it gives them, and their starts."""
+    from ..engine.network import unpack
+
+    query = select(Oip.id).join(Oip.layer).where(Layer.network_id == network).order_by(Oip.id)
+    ids = session.scalars(query).all()
+    try:
+        row = _whole(session, Network, network)
+        model = unpack(row.architecture, row.weights)
+    except (SQLAlchemyError, OipError, *_UNREADABLE):
+        return  # named already, as a row
+    finally:
+        session.expunge_all()
+    for first in range(0, len(ids), _GROUP):
+        oips = [oip for id in ids[first : first + _GROUP] if (oip := _readable(session, id))]
+        if oips:
+            yield from _wrong_losses(model, oips)
+        progress.update(len(ids[first : first + _GROUP]))
+
+
+def _readable(session: Session, id: int) -> Oip | None:
+    """An OIP whose row has no problem of its own."""
+    try:
+        oip: Oip = _whole(session, Oip, id)
+        return None if next(_oip(oip), None) else oip
+    except (SQLAlchemyError, OipError, *_UNREADABLE):
+        return None
+    finally:
+        session.expunge_all()
+
+
+def _wrong_losses(model: Any, oips: list[Oip]) -> Iterator[str]:
+    from ..engine.responses import responses
+
+    layers = sorted({oip.layer.name for oip in oips})
+    images = np.array([oip.image for oip in oips])
+    starts = start_images([start_of(oip.start) for oip in oips], images.shape[1:])
+    to_images, to_starts = (responses(model, layers, some) for some in (images, starts))
+    for i, oip in enumerate(oips):
+        for of_what, responses_to, stored in (
+            ("its loss", to_images, oip.loss),
+            ("the loss of its start", to_starts, float(oip.trace[0])),
+        ):
+            response, size = responses_to[oip.layer.name][:, i, oip.map].astype(float)
+            largest = float(responses_to[oip.layer.name][1, i].max())
+            if not abs(response - stored) <= _TOLERANCE * size + _ROUNDING * largest:
+                yield f"oips row {oip.id}: {of_what} is {response:.6g}, not {stored:.6g}"

@@ -1,0 +1,309 @@
+"""Questions to a study: functions that get or compute an answer, and store what is new.
+
+Each asks the store first. What is found for a map never depends on the maps beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..progress import bar
+from ..store import Null, Reaction, Scan, Variety
+from ..values import FluctuationStart, Maps, ReactionSpec
+from . import rows
+from .study import Study
+
+if TYPE_CHECKING:
+    from ..analysis.restarts import Restarts
+
+#: Of how many maps the selection is judged.
+N_SELECTED = 24
+
+# The kind of a layer that has a stored OIP in its own right (article XII).
+_CONVOLUTION = "Conv2D"
+
+
+def reaction(study: Study, kind: str) -> Reaction:
+    """How the maps respond to images of a kind, in one pass for all of them.
+
+    Parameters
+    ----------
+    study
+        Whose layer.
+    kind
+        ``fluctuation``: random images like those of `spec.trials`; ``digit``: all training
+        images of the network's data set.
+
+    Raises
+    ------
+    InputError
+        If there is no such kind, or the network came without data.
+    """
+    specs = {"fluctuation": ReactionSpec(study.spec.trials.fluctuation), "digit": ReactionSpec()}
+    if kind not in specs:
+        raise InputError(f"unknown kind {kind!r}: choose one of {', '.join(specs)}")
+    spec = specs[kind]
+    study.train()
+    stored = study.store.reaction(study.layer.id, spec.sha256)
+    if stored is None:
+        _react(study, spec)
+        stored = study.store.reaction(study.layer.id, spec.sha256)
+        assert stored is not None
+    return stored
+
+
+def null(study: Study) -> Null:
+    """How alike OIPs of different maps of the layer are: by it `varieties` are judged.
+
+    It comes from restarts of all maps of the layer, whichever are asked for.
+    """
+    study.train()
+    return _stored_null(study) or _new_null(study, _restarts(study, range(study.layer.n_maps)))
+
+
+def varieties(study: Study, maps: Maps = None) -> dict[int, Variety]:
+    """How different the patterns are that excite each map: restarts, and a search beyond them.
+
+    Returns
+    -------
+    dict
+        Map -> `Variety`. Missing are maps that hardly any start comes to excite, and all maps
+        of a layer that has no null because fewer than two of its maps can be excited.
+    """
+    indices = study.check_maps(maps)
+    study.train()
+    restarts: list[Restarts] | None = None
+    of_layer = _stored_null(study)
+    if of_layer is None:
+        restarts = _restarts(study, range(study.layer.n_maps))
+        of_layer = _new_null(study, restarts)
+    spec = study.spec.variety
+    stored = study.store.varieties(study.layer.id, spec.sha256)
+    excitable = of_layer.n_starts > 1
+    missing = [map for map in indices if excitable[map] and map not in stored]
+    if missing and excitable.sum() > 1:
+        of_maps = [restarts[map] for map in missing] if restarts else _restarts(study, missing)
+        _explore(study, of_maps, of_layer)
+        stored = study.store.varieties(study.layer.id, spec.sha256)
+    return {map: stored[map] for map in indices if map in stored}
+
+
+def selection(study: Study, maps: Maps = None) -> dict[str, list[Scan]]:
+    """Scans from which no start was dropped, by which to judge how the searches select.
+
+    Their OIPs are not kept.
+
+    Parameters
+    ----------
+    study
+        Whose layer.
+    maps
+        Maps to draw `N_SELECTED` from, by a fixed seed; all of the layer by default.
+
+    Returns
+    -------
+    dict
+        ``article`` and ``race``: a scan for each of these maps, its rungs with all starts.
+    """
+    drawn = np.random.default_rng(0).permutation(study.check_maps(maps))[:N_SELECTED]
+    indices = sorted(drawn.tolist())
+    scans = {}
+    for strategy in ("article", "race"):
+        spec = study.spec.scan.undropped(strategy)
+        study.search(spec, indices, f"Selection ({strategy})")
+        stored = study.store.scans(study.layer.id, spec.sha256)
+        scans[strategy] = [scan for scan in stored if scan.map in indices]
+    return scans
+
+
+def map_table(study: Study, maps: Maps = None) -> list[dict[str, Any]]:
+    """What became of each map.
+
+    Returns
+    -------
+    list of dict
+        Per map: ``map``; ``found by`` (the first of fluctuation, pattern, revival that led
+        to an OIP, or ``nothing``); ``loss`` (the largest, 0 without an OIP); the shares of
+        ``patterns``, ``fluctuations`` and, where the data set is known, ``digits`` to which
+        it responds, in [0, 1]; ``strongest pre-activation`` over all of these.
+    """
+    indices = study.check_maps(maps)
+    screening = study.screening()
+    kinds = ["fluctuation", *(["digit"] if study.network.spec else [])]
+    reactions = {f"{kind}s": reaction(study, kind) for kind in kinds}
+    first = study.summary(indices).found
+    origin = {map: origin for origin, of_origin in first.items() for map in of_origin}
+    best = {row["map"]: row["loss"] for row in study.rows(indices, best=True)}
+    shares = {"patterns": screening.n_reacting / screening.n_patterns}
+    shares |= {name: row.n_reacting / row.n_images for name, row in reactions.items()}
+    strongest = [
+        screening.top_preactivations.max(axis=1),
+        *(row.strongest_preactivation for row in reactions.values()),
+    ]
+    return [
+        {
+            "map": map,
+            "found by": origin.get(map, "nothing"),
+            "loss": best.get(map, 0.0),
+            **{name: float(share[map]) for name, share in shares.items()},
+            "strongest pre-activation": float(np.max(strongest, axis=0)[map]),
+        }
+        for map in indices
+    ]
+
+
+def earlier_layers(study: Study) -> list[Study]:
+    """Studies of the convolutional layers before this one (article XII), nearest first.
+
+    Each keeps one OIP a map from the precursor scan of this study.
+    """
+    kinds = {layer["config"].get("name"): layer["class_name"] for layer in _layers(study)}
+    scan = study.spec.scan.replace(n_oips=1)
+    return [
+        study.part(study.spec.replace(layer=layer.name, scan=scan), study.network.id)
+        for layer in reversed(study.network.layers)
+        if layer.position < study.layer.position and kinds.get(layer.name) == _CONVOLUTION
+    ]
+
+
+def stride(study: Study) -> int:
+    """How many pixels apart two neighbouring positions of the layer look."""
+    product = 1
+    for layer in _layers(study):
+        product *= int(np.max(layer["config"].get("strides") or 1))
+        if layer["config"].get("name") == study.spec.layer:
+            break
+    return product
+
+
+def derive_for_comparison(study: Study) -> list[int]:
+    """One good OIP for every map that has none; returns the maps searched."""
+    study.train()
+    with_oip = {row["map"] for row in study.rows()}
+    missing = [map for map in study.check_maps() if map not in with_oip]
+    title = f"{study.layer.name} of {study.network.name}"
+    spec = study.spec.scan.compared()
+    return study.search(spec, missing, title, keep_screening=study.is_screened)
+
+
+def _layers(study: Study) -> list[dict[str, Any]]:
+    """The layers of the network as its stored architecture lists them."""
+    return list(json.loads(study.network.architecture)["config"]["layers"])
+
+
+def _react(study: Study, spec: ReactionSpec) -> None:
+    from ..engine.fluctuations import fluctuation_images
+    from ..engine.images import standardized
+
+    engine = study.engine
+    labels, pixels = np.empty(0, int), np.empty((0, *engine.image_shape), np.uint8)
+    if spec.random is None:
+        dataset = study.dataset()
+        labels, pixels = dataset.train_labels, dataset.train_images
+        images = standardized(pixels)
+    else:
+        starts = [FluctuationStart(spec.random, map=0, trial=k) for k in range(spec.n_images)]
+        images = fluctuation_images(starts, engine.image_shape)
+    with (
+        study.running("react", spec) as run_id,
+        bar(len(images), f"{spec.kind}s", "images") as progress,
+    ):
+        responses, before = engine.respond(images, progress=progress)
+        top = np.argsort(-responses, axis=0, kind="stable")[: spec.n_top].T
+        classes = [responses[labels == label].mean(axis=0) for label in np.unique(labels)]
+        row = Reaction(
+            layer_id=study.layer.id,
+            run_id=run_id,
+            kind=spec.kind,
+            spec=spec.to_dict(),
+            spec_sha256=spec.sha256,
+            n_images=len(images),
+            n_reacting=(responses > 0).sum(axis=0),
+            strongest_preactivation=before.max(axis=0),
+            top_images=top,
+            top_responses=np.take_along_axis(responses.T, top, axis=1),
+            class_means=np.array(classes).T.reshape(responses.shape[1], len(classes)),
+            images=pixels[np.unique(top)] if spec.random is None else pixels,
+        )
+        study.store.add(row)
+
+
+def _stored_null(study: Study) -> Null | None:
+    return study.store.null(study.layer.id, study.spec.variety.null.sha256)
+
+
+def _restarts(study: Study, maps: Sequence[int]) -> list[Restarts]:
+    from ..analysis.restarts import restart
+
+    with bar(len(maps), "Restarts", "maps") as progress:
+        return list(restart(study.engine, study.spec.variety.null, maps, progress))
+
+
+def _new_null(study: Study, restarts: list[Restarts]) -> Null:
+    """Compute and store the null of the layer from restarts of all its maps."""
+    from ..analysis import variety
+
+    spec = study.spec.variety.null
+    comparable = [of_map for of_map in restarts if len(of_map.starts) > 1]
+    counts = np.zeros((2, len(restarts), spec.n_classes), np.int64)
+    thresholds = np.ones(2)
+    with study.running("null", spec) as run_id:
+        if len(comparable) > 1:
+            images = [of_map.images for of_map in comparable]
+            features = [study.engine.features(of_map) for of_map in images]
+            with bar(2 * len(comparable), "Null", "maps") as progress:
+                for k, space in enumerate((images, features)):
+                    pairs = variety.pairs_between(space, spec.seed, progress)
+                    for of_map, similarities in zip(comparable, pairs, strict=True):
+                        counts[k, of_map.map] = variety.counted(similarities, spec.n_classes)
+                    thresholds[k] = variety.threshold(counts[k].sum(axis=0), spec.quantile)
+        study.store.add(
+            Null(
+                layer_id=study.layer.id,
+                run_id=run_id,
+                spec=spec.to_dict(),
+                spec_sha256=spec.sha256,
+                threshold=float(thresholds[0]),
+                feature_threshold=float(thresholds[1]),
+                n_starts=np.array([len(of_map.starts) for of_map in restarts]),
+                peaks=counts[0],
+                features=counts[1],
+            )
+        )
+    stored = _stored_null(study)
+    assert stored is not None
+    return stored
+
+
+def _explore(study: Study, restarts: list[Restarts], of_layer: Null) -> None:
+    """Compute and store how different the patterns of some maps are."""
+    from ..analysis import variety
+    from ..analysis.restarts import unlike
+
+    engine, spec, limit = study.engine, study.spec.variety, of_layer.threshold
+    with study.running("restart", spec) as run_id:
+        pixels, features = [], []
+        with bar(len(restarts), "Similarities", "maps") as progress:
+            for of_map in restarts:
+                pixels.append(variety.pairs_within(of_map.images))
+                features.append(variety.pairs_within(engine.features(of_map.images)))
+                progress.update(1)
+        peaks = [pairs.peaks for pairs in pixels]
+        patterns = [
+            variety.patterns(of_pairs, len(of_map.starts), limit)
+            for of_pairs, of_map in zip(peaks, restarts, strict=True)
+        ]
+        with bar(len(restarts), "Unlike these", "maps") as progress:
+            others = list(unlike(engine, spec, restarts, peaks, patterns, limit, progress))
+        new_rows = [
+            rows.variety_row(
+                spec, of_map, (pixels[k], features[k]), patterns[k], others[k], of_layer, run_id
+            )
+            for k, of_map in enumerate(restarts)
+        ]
+        study.store.add(*new_rows)

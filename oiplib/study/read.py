@@ -1,0 +1,213 @@
+"""What is stored of one network and one of its layers: read, never computed, never trained."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..errors import InputError, OipError
+from ..store import ORIGINS, Layer, Network, OipFilter, Oips, Scan, Store
+from ..values import Maps, ScanSpec, StudySpec, TrialSpec, map_list
+from .networks import training_keys
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a study has found so far.
+
+    Attributes
+    ----------
+    accuracy
+        On the test images, in [0, 1]; None where the network came without data.
+    found
+        Origin -> the maps whose first OIP has it.
+    silent
+        Maps that were searched and have no OIP.
+    n_oips
+        How many OIPs the maps have.
+    """
+
+    accuracy: float | None
+    found: dict[str, list[int]]
+    silent: list[int]
+    n_oips: int
+
+
+class Findings:
+    """What is stored of one network and one of its layers.
+
+    Nothing here computes, trains or writes. Network, layer and specs are fixed when it is
+    made: to ask something else, make another one.
+
+    Attributes
+    ----------
+    store : Store
+    spec : StudySpec
+    """
+
+    store: Store
+    spec: StudySpec
+
+    def __init__(self, store: Store, spec: StudySpec, network: int | None = None) -> None:
+        vars(self).update(store=store, spec=spec, _network_id=network)
+        if network is not None:
+            stored = self.network.spec
+            if stored is not None and type(spec.cnn).from_dict(stored) != spec.cnn:
+                raise InputError(
+                    f"network {network} ({self.network.name}) was trained by another spec than "
+                    "the study's: leave out one of the two"
+                )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a study is fixed when it is made: {name} can't be set; see replace")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a study is fixed when it is made: {name} can't be deleted")
+
+    # --- network and layer ---
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the network is stored already."""
+        return self._stored_network_id() is not None
+
+    @cached_property
+    def network(self) -> Network:
+        """The stored network with its weights.
+
+        Raises
+        ------
+        OipError
+            If it isn't trained yet.
+        """
+        network = self._stored_network_id()
+        if network is None:
+            raise OipError(
+                f"{self.store.name} has no such network yet: train it with 'oip train' or "
+                "Study.train(), or fill the database with 'oip reproduce'"
+            )
+        return self.store.network(network)
+
+    @cached_property
+    def layer(self) -> Layer:
+        """The studied layer of the network."""
+        return self.store.layer(self.network.id, self.spec.layer)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Of the images that the network takes: (height, width, channels)."""
+        network = self.network
+        return network.image_height, network.image_width, network.image_channels
+
+    @property
+    def is_screened(self) -> bool:
+        """Whether the screening of the scan's grid is stored already."""
+        spec = self.spec.scan.screening
+        whole = (0, spec.grid.n_patterns)
+        return self.store.screening(self.layer.id, spec.sha256, whole) is not None
+
+    def check_maps(self, maps: Maps = None) -> list[int]:
+        """The named maps, or all of the layer.
+
+        Before the training the spec tells which there will be.
+
+        Raises
+        ------
+        InputError
+            If a map doesn't exist.
+        """
+        if self.is_trained:
+            n_maps: int | None = self.layer.n_maps
+        else:
+            n_maps = self.spec.cnn.n_maps_of(self.spec.layer)
+        if n_maps is None:
+            raise OipError(f"how many units {self.spec.layer} has is known after the training")
+        return map_list(maps, n_maps, self.spec.layer)
+
+    # --- OIPs and searches ---
+
+    def oips(self, map: int | None = None, best: bool = False) -> Oips:
+        """The layer's stored OIPs, or those of one map; the largest loss first.
+
+        They are a list with some abilities: ``study.oips(map=120).best()`` is one OIP,
+        ``.frame()`` and ``.traces()`` are pandas tables, and a notebook shows all as pictures.
+        """
+        return self.store.oips(self._filter(None if map is None else [map], best))
+
+    def oips_of_trials(self) -> Oips:
+        """The OIPs that the study's own trials found, not those of other trials."""
+        trials = self.spec.trials
+        starts = {"kind": "FluctuationStart", "fluctuation": trials.fluctuation.to_dict()}
+        return Oips(
+            oip
+            for oip in self.oips()
+            if oip.origin == "fluctuation"
+            and oip.spec_sha256 == trials.climb.sha256
+            and starts.items() <= oip.start.items()
+            and oip.start["trial"] < trials.n_trials
+        )
+
+    def rows(self, maps: Maps = None, best: bool = False) -> list[dict[str, Any]]:
+        """The layer's OIPs, or those of some maps, as plain values without their arrays."""
+        return self.store.oip_rows(self._filter(self.check_maps(maps), best))
+
+    def scans(self, origin: str, map: int | None = None) -> list[Scan]:
+        """The study's finished searches with their rungs, or that of one map.
+
+        Parameters
+        ----------
+        origin
+            ``fluctuation`` for those of `spec.trials`, ``pattern`` for those of `spec.scan`.
+        """
+        specs: dict[str, TrialSpec | ScanSpec] = {
+            "fluctuation": self.spec.trials,
+            "pattern": self.spec.scan,
+        }
+        if origin not in specs:
+            raise InputError(f"unknown origin {origin!r}: choose one of {', '.join(specs)}")
+        return self.store.scans(self.layer.id, specs[origin].sha256, map)
+
+    def summary(self, maps: Maps = None) -> Summary:
+        """What has been found so far for the maps, by any search."""
+        indices = self.check_maps(maps)
+        rows = self.rows(indices)
+        first: dict[str, list[int]] = {origin: [] for origin in ORIGINS}
+        with_oip: set[int] = set()
+        for origin, of_origin in first.items():
+            of_origin.extend(
+                sorted({row["map"] for row in rows if row["origin"] == origin} - with_oip)
+            )
+            with_oip.update(of_origin)
+        silent = sorted(set(self.searched_maps()).intersection(indices) - with_oip)
+        return Summary(self.network.accuracy, first, silent, len(rows))
+
+    def searched_maps(self) -> list[int]:
+        """The maps that any search for OIPs has been finished for."""
+        return sorted({map for map, _ in self.store.scan_keys(self.layer.id)})
+
+    def fingerprint(self, map: int | None = None) -> str:
+        """A hash of what is stored about the network, or of what a map's page shows of it."""
+        if map is None:
+            rows = self.store.oip_rows(OipFilter(network=self.network.id))
+        else:  # the map's OIPs, and the best of all others, which it may resemble
+            rows = [*self.rows([map]), *self.rows(best=True)]
+        losses = [(row["id"], row["map"], row["loss"]) for row in rows]
+        scans = self.store.scan_keys(self.layer.id, map)
+        runs = self.store.comparing_runs(self.layer.id)
+        key_text = repr((self.network.weights_sha256, self.spec.sha256, losses, scans, runs))
+        return hashlib.sha256(key_text.encode()).hexdigest()
+
+    def _filter(self, maps: Sequence[int] | None = None, best: bool = False) -> OipFilter:
+        return OipFilter(maps, self.layer.name, self.network.id, best)
+
+    def _stored_network_id(self) -> int | None:
+        if "network" in vars(self):
+            return self.network.id
+        if self._network_id is not None:
+            return self._network_id
+        return self.store.trained_by(training_keys(self.spec.cnn))
+
+    _network_id: int | None

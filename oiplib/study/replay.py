@@ -1,0 +1,139 @@
+"""Make stored OIPs again from their recorded numbers alone, and compare.
+
+Start, ascent and weights come from the database; nothing else is needed. On the machine that
+made an OIP, with the same versions and as many threads, its bytes are the same. Elsewhere
+rounding may differ, and an ascent of hundreds of steps can make that visible.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..progress import bar
+from ..store import Oip, Store
+from ..values import FluctuationStart, Start, stages_of, start_of
+from .runs import environment
+from .study import Study
+
+# OIPs whose frames are in memory at a time.
+_GROUP = 512
+
+
+@dataclass(frozen=True)
+class Replay:
+    """An OIP made again, beside the stored one.
+
+    Attributes
+    ----------
+    id, map : int
+    loss, loss_now : float
+    pixel_difference : float
+        The largest between the two images, whose pixels have a standard deviation of 1.
+    correlation : float
+        Of the two images, in [-1, 1].
+    same_bytes : bool
+        Whether image, loss and whole trace are equal, byte for byte.
+    """
+
+    id: int
+    map: int
+    loss: float
+    loss_now: float
+    pixel_difference: float
+    correlation: float
+    same_bytes: bool
+
+    @property
+    def loss_difference(self) -> float:
+        """Relative to the stored loss."""
+        return abs(self.loss_now - self.loss) / self.loss
+
+    def holds(self, tolerance: float = 0.0) -> bool:
+        """Whether the bytes are the same, or else loss and image within a tolerance.
+
+        That is the largest relative difference of the losses, and distance of the images'
+        correlation from 1, that still passes; 0 asks for equal bytes.
+        """
+        difference = max(self.loss_difference, 1 - self.correlation)
+        return self.same_bytes or 0 < tolerance >= difference
+
+
+def replay(store: Store, ids: Sequence[int]) -> Iterator[Replay]:
+    """Make OIPs again, in batches of those that went through the same ascents.
+
+    Parameters
+    ----------
+    store
+        The database.
+    ids
+        Of the OIPs.
+
+    Raises
+    ------
+    InputError
+        If there is no such OIP.
+    """
+    same_climb: dict[tuple[int, str, str], list[int]] = {}
+    for id, network, layer, spec in store.oip_origins(ids):
+        same_climb.setdefault((network, layer, json.dumps(spec, sort_keys=True)), []).append(id)
+    studies: dict[tuple[int, str], Study] = {}
+    with bar(len(ids), "Replay", "OIPs") as progress:
+        for (network, layer, _), group in same_climb.items():
+            if (network, layer) not in studies:
+                studies[network, layer] = Study(store, network=network, layer=layer)
+            for i in range(0, len(group), _GROUP):
+                oips = [store.oip(id) for id in group[i : i + _GROUP]]
+                yield from _again(studies[network, layer], oips)
+                progress.update(len(oips))
+
+
+def differences(store: Store, ids: Sequence[int]) -> dict[str, tuple[Any, Any]]:
+    """In what the machines differ: name -> (where an OIP was made, here)."""
+    here = environment()
+    differing: dict[str, tuple[Any, Any]] = {}
+    for there in store.environments(ids):
+        for name in here:
+            if name != "git_commit" and there.get(name) != here[name]:
+                differing[name] = there.get(name), here[name]
+    return differing
+
+
+def _again(study: Study, oips: Sequence[Oip]) -> Iterator[Replay]:
+    from ..engine.ascent import climb
+
+    layer = study.engine
+    images = start_images([start_of(oip.start) for oip in oips], layer.image_shape)
+    maps = np.array([oip.map for oip in oips])
+    ascents = climb(layer, images, maps, stages_of(oips[0].spec))
+    for i, oip in enumerate(oips):
+        trace = ascents.traces[i, : ascents.steps[i] + 1]
+        yield Replay(
+            id=oip.id,
+            map=oip.map,
+            loss=oip.loss,
+            loss_now=float(ascents.losses[i]),
+            pixel_difference=float(np.abs(ascents.images[i] - oip.image).max()),
+            correlation=float(np.corrcoef(ascents.images[i].ravel(), oip.image.ravel())[0, 1]),
+            same_bytes=float(ascents.losses[i]) == oip.loss
+            and trace.tobytes() == oip.trace.tobytes()
+            and ascents.images[i].tobytes() == oip.image.tobytes(),
+        )
+
+
+def start_images(starts: Sequence[Start], shape: tuple[int, int, int]) -> np.ndarray:
+    """The images of some starts, from their numbers: (n, height, width, channels)."""
+    from ..engine.fluctuations import fluctuation_images
+    from ..engine.patterns import pattern_images
+
+    images = np.empty((len(starts), *shape), np.float32)
+    for i, start in enumerate(starts):
+        if isinstance(start, FluctuationStart):
+            images[i] = fluctuation_images([start], shape)[0]
+        else:
+            images[i] = pattern_images(start.grid, np.array([start.index]), shape)[0]
+    return images

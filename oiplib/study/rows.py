@@ -1,0 +1,201 @@
+"""Rows of the database from the engine's results, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..pictures import in_bytes
+from ..store import Layer, Network, Null, Oip, Rung, Scan, Screening, Variety
+from ..values import ScanSpec, ScreeningSpec, Spec, Start, TrialSpec, VarietySpec
+
+if TYPE_CHECKING:
+    from ..analysis.restarts import Restarts, Unlike
+    from ..analysis.variety import Pairs
+    from ..search import screening as search
+    from ..search.scan import MapScan
+
+
+def oip_key(network_sha256: str, layer: str, map: int, start: Spec, climb: Spec) -> str:
+    """An OIP's identity: the SHA-256 of network, map, start and ascents."""
+    key_text = "|".join([network_sha256, layer, str(map), start.to_json(), climb.to_json()])
+    return hashlib.sha256(key_text.encode()).hexdigest()
+
+
+def network_sha256(weights_sha256: str, architecture: str) -> str:
+    """A network's identity: the SHA-256 of its weights' hash and its architecture."""
+    return hashlib.sha256(f"{weights_sha256}|{architecture}".encode()).hexdigest()
+
+
+def scan_row(scan: MapScan, spec: TrialSpec | ScanSpec, layer: Layer, run_id: int) -> Scan:
+    """A map's finished search, with its rungs."""
+    return Scan(
+        layer_id=layer.id,
+        run_id=run_id,
+        map=scan.map,
+        origin=spec.origin,
+        spec=spec.to_dict(),
+        spec_sha256=spec.sha256,
+        rungs=[
+            Rung(number=number, steps=rung.steps, starts=rung.starts, losses=rung.losses)
+            for number, rung in enumerate(scan.rungs)
+        ],
+    )
+
+
+def oip_rows(scan: MapScan, spec: TrialSpec | ScanSpec, layer: Layer, run_id: int) -> list[Oip]:
+    """The OIPs that a search found; the best with its frames, if the spec keeps them."""
+    losses = scan.ascents.losses
+    keeps_frames = not isinstance(spec, ScanSpec) or spec.keeps_frames
+    best = losses.argmax() if keeps_frames and len(losses) else None
+    return [
+        _oip_row(scan, i, start, spec, layer, run_id, with_frames=i == best)
+        for i, start in enumerate(scan.starts)
+        if losses[i] > 0
+    ]
+
+
+def _oip_row(
+    scan: MapScan,
+    i: int,
+    start: Start,
+    spec: TrialSpec | ScanSpec,
+    layer: Layer,
+    run_id: int,
+    with_frames: bool,
+) -> Oip:
+    ascents, steps, climb = scan.ascents, int(scan.ascents.steps[i]), spec.climb
+    reached = (ascents.report_steps <= steps) & with_frames
+    return Oip(
+        key=oip_key(layer.network.sha256, layer.name, scan.map, start, climb),
+        layer_id=layer.id,
+        run_id=run_id,
+        map=scan.map,
+        # A start without a response was revived by climbing the pre-activation.
+        origin=start.origin if ascents.traces[i, 0] > 0 else "revival",
+        start=start.to_dict(),
+        spec=climb.to_dict(),
+        spec_sha256=climb.sha256,
+        loss=float(ascents.losses[i]),
+        steps=steps,
+        stop_reason=str(ascents.stop_reasons[i]),
+        image=ascents.images[i],
+        report_steps=ascents.report_steps[reached],
+        frames=_pictures(ascents.frames[i][reached]),
+        trace=ascents.traces[i, : steps + 1],
+        created=datetime.now(UTC),
+    )
+
+
+def screening_row(
+    screening: search.Screening,
+    spec: ScreeningSpec,
+    part: tuple[int, int],
+    layer: Layer,
+    run_id: int,
+) -> Screening:
+    """What a layer answers to a part of a grid."""
+    from ..search.screening import histogram_edges
+
+    values = {f.name: getattr(screening, f.name) for f in dataclasses.fields(screening)}
+    return Screening(
+        layer_id=layer.id,
+        run_id=run_id,
+        spec=spec.to_dict(),
+        spec_sha256=spec.sha256,
+        first=part[0],
+        last=part[1],
+        edges=histogram_edges(spec),
+        **values,
+    )
+
+
+def screening_of(row: Screening) -> search.Screening:
+    """A stored screening as the search's."""
+    from ..search import screening as search
+
+    names = [f.name for f in dataclasses.fields(search.Screening)]
+    return search.Screening(**{name: getattr(row, name) for name in names})
+
+
+def variety_row(
+    spec: VarietySpec,
+    restarts: Restarts,
+    pairs: tuple[Pairs, Pairs],
+    patterns: np.ndarray,
+    unlike: Unlike,
+    null: Null,
+    run_id: int,
+) -> Variety:
+    """How different a map's patterns are; pairs by pixels and by features."""
+    pixels, features = pairs
+    n_patterns = int(patterns.max()) + 1
+    best = [
+        max(np.flatnonzero(patterns == k), key=lambda i: float(restarts.losses[i]))
+        for k in range(n_patterns)
+    ]
+    different = unlike.losses[unlike.alike < null.threshold]
+    return Variety(
+        layer_id=null.layer_id,
+        run_id=run_id,
+        null_id=null.id,
+        map=restarts.map,
+        spec=spec.to_dict(),
+        spec_sha256=spec.sha256,
+        n_starts=len(restarts.starts),
+        n_patterns=n_patterns,
+        commonest=float(np.mean(patterns == 0)),
+        median=float(np.median(pixels.peaks)),
+        best_loss=float(restarts.losses.max()),
+        unlike_loss=float(different.max()) if len(different) else None,
+        starts=restarts.starts,
+        losses=restarts.losses,
+        patterns=patterns,
+        peaks=pixels.peaks,
+        features=features.peaks,
+        shifts=pixels.shifts,
+        images=_pictures(restarts.images[best[: spec.n_images]]),
+        unlike_losses=unlike.losses,
+        unlike_alike=unlike.alike,
+        unlike_images=_pictures(unlike.images),
+    )
+
+
+def network_row(model: Any, name: str, run_id: int) -> Network:
+    """A model with its weights and layers, without what is known of its training."""
+    from ..engine import layers, network
+
+    height, width, channels = layers.image_shape(model)
+    architecture, weights = network.pack(model)
+    weights_sha256 = network.weights_sha256(model)
+    return Network(
+        name=name,
+        architecture=architecture,
+        weights=weights,
+        weights_sha256=weights_sha256,
+        sha256=network_sha256(weights_sha256, architecture),
+        image_height=height,
+        image_width=width,
+        image_channels=channels,
+        history={},
+        run_id=run_id,
+        created=datetime.now(UTC),
+        layers=[
+            Layer(
+                position=position,
+                name=layer,
+                n_maps=shape[-1],
+                map_height=shape[0] if len(shape) == 3 else 1,
+                map_width=shape[1] if len(shape) == 3 else 1,
+            )
+            for position, (layer, shape) in enumerate(layers.map_layers(model).items())
+        ],
+    )
+
+
+def _pictures(images: np.ndarray) -> np.ndarray:
+    return np.array([in_bytes(image) for image in images], np.uint8).reshape(images.shape)

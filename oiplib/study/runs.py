@@ -1,0 +1,71 @@
+"""Runs: each piece of work, what it computed on, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..store import Store
+from ..values import Spec
+
+_PACKAGES = ("oiplib", "tensorflow", "keras", "numpy", "sqlalchemy")
+_LONGEST_ERROR = 500
+
+
+@contextmanager
+def running(store: Store, kind: str, spec: Spec | None = None) -> Iterator[int]:
+    """Note in the database that work goes on, and how it ended; gives the run's id."""
+    run_id = store.start_run(kind, None if spec is None else spec.to_dict(), environment())
+    try:
+        yield run_id
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        store.end_run(run_id, status, str(error)[:_LONGEST_ERROR])
+        raise
+    store.end_run(run_id, "done")
+
+
+def environment() -> dict[str, Any]:
+    """What a run computes on: versions, device, threads, batch size, commit of our code."""
+    from ..engine import network
+    from ..engine.ascent import BATCH_SIZE
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: _version(name) for name in _PACKAGES},
+        "device": network.device(),
+        "threads": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "batch_size": BATCH_SIZE,
+        "git_commit": _git_commit(),
+    }
+
+
+def _version(package: str) -> str | None:
+    """The version of a package, or of its build without a graphics card, which has a suffix."""
+    for name in (package, f"{package}-cpu"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            pass
+    return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that the package is imported from, if it is one."""
+    package = Path(__file__).parents[1]
+    if not (package.parent / ".git").exists():
+        return None
+    command = ["git", "-C", str(package), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,228 @@
+"""A study: get or compute everything that is asked of one network and one of its layers.
+
+A study asks the store first, and the engine only for what isn't there. Each finished unit of
+work (a network, a screening, one map's scan) is one transaction, so a run that is killed goes
+on where it stood. TensorFlow is loaded when the engine first runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from ..errors import InputError, OipError
+from ..progress import bar
+from ..store import Screening, Store
+from ..values import (
+    CnnSpec,
+    GridSpec,
+    Maps,
+    ScanSpec,
+    ScreeningSpec,
+    StudySpec,
+    TrialSpec,
+)
+from . import rows, screenings
+from .computing import Computing
+
+
+class Study(Computing):
+    """Everything done with one network and one of its layers.
+
+    A study is fixed when it is made. To ask something else, make another one with `replace`.
+
+    Parameters
+    ----------
+    db : str, path or Store, optional
+        The database: a file or an SQLAlchemy URL, made if it doesn't exist, or one that is
+        open; ``OIP_DB``, else ``oip.db`` by default.
+    spec : StudySpec, its JSON or its SHA-256, optional
+        Network, layer and searches; by its SHA-256 one that was asked before. Without it, those
+        that were asked last of the network; in an empty database those of the articles.
+    network : int, optional
+        Id of a stored network; without it the one of `spec`, else the first.
+    layer : str, optional
+        Whose maps, if not those of the spec's layer.
+    data : path, optional
+        Folder where to look for the data set's files first.
+
+    Raises
+    ------
+    InputError
+        If there is no such network, or the spec describes another one.
+
+    Examples
+    --------
+    ::
+
+        study = Study("oip.db")
+        study.derive_from_fluctuations(maps=[120])
+        best = study.oips(map=120).best()
+        print(best.loss, best.image.shape)
+    """
+
+    def __init__(
+        self,
+        db: str | os.PathLike[str] | Store | None = None,
+        spec: StudySpec | str | None = None,
+        network: int | None = None,
+        layer: str | None = None,
+        data: str | os.PathLike[str] | None = None,
+    ) -> None:
+        store = db if isinstance(db, Store) else Store(db, create=True)
+        if isinstance(spec, str) and re.fullmatch("[0-9a-f]{64}", spec):
+            asked_of, values = store.asked_study(spec)
+            network, spec = asked_of if network is None else network, StudySpec.from_dict(values)
+        elif isinstance(spec, str):
+            spec = StudySpec.from_json(spec)
+        if network is None and spec is None:
+            network = next(iter(store.network_ids()), None)
+        if spec is None:
+            spec = StudySpec() if network is None else _asked_last(store, network)
+        if layer is not None:
+            spec = spec.replace(layer=layer)
+        super().__init__(store, spec, network, data)
+        if layer is not None and self.is_trained:
+            self.layer  # noqa: B018 - an error now that names the choices
+
+    def replace(self, **changes: Any) -> Study:
+        """A study of the same database with some fields of its spec changed."""
+        network = None if "cnn" in changes else self._network_id
+        return self._other(self.spec.replace(**changes), network)
+
+    def part(self, spec: StudySpec, network: int | None = None) -> Study:
+        """A study that this one needs, such as that of an earlier layer or another training.
+
+        It isn't noted as what was asked of its network.
+        """
+        study = self._other(spec, network)
+        vars(study).update(is_part=True)
+        return study
+
+    def _other(self, spec: StudySpec, network: int | None) -> Study:
+        """Another study of the database; it shares what both have, such as compiled functions."""
+        study = Study(self.store, spec, network, data=self.data)
+        known = "network" in vars(self) and network in (self._network_id, self.network.id)
+        if known and spec.cnn == self.spec.cnn:
+            same = ["network", "model"]
+            same += ["layer", "engine"] if spec.layer == self.spec.layer else []
+            vars(study).update({name: vars(self)[name] for name in same if name in vars(self)})
+        return study
+
+    # --- get or compute ---
+
+    def screening(self, grid: GridSpec | None = None) -> Screening:
+        """The layer's responses to all distinct patterns of a grid (that of `spec.scan`)."""
+        return screenings.screened(self, self._screening_spec(grid))
+
+    def screen_parts(
+        self, grid: GridSpec | None = None, shard: int = 0, n_shards: int = 1
+    ) -> list[tuple[int, int]]:
+        """Screen the parts of a grid that aren't yet; each is stored when it is finished.
+
+        Parameters
+        ----------
+        grid
+            Its patterns; that of `spec.scan` by default.
+        shard, n_shards
+            Do only the share of one of several processes or machines.
+
+        Returns
+        -------
+        list
+            The parts of this shard.
+        """
+        if not 0 <= shard < n_shards:
+            raise InputError(f"there is no shard {shard + 1} of {n_shards}")
+        return screenings.screened_parts(self, self._screening_spec(grid), shard, n_shards)
+
+    def derive_from_fluctuations(self, maps: Maps = None) -> list[int]:
+        """Article IX: show maps random images, ascend those to which they respond.
+
+        Parameters
+        ----------
+        maps
+            Which maps; all of the layer by default.
+
+        Returns
+        -------
+        list of int
+            The maps that had not been searched this way before.
+        """
+        return self.search(self.spec.trials, maps, "Fluctuations")
+
+    def derive_from_patterns(self, maps: Maps = None) -> list[int]:
+        """Article X: the precursor scan; parameters and result as `derive_from_fluctuations`."""
+        return self.search(self.spec.scan, maps, "Precursor scan")
+
+    def derive(self, maps: Maps = None) -> None:
+        """Both articles for some maps, or all: fluctuations, then the precursor scan."""
+        self.derive_from_fluctuations(maps)
+        self.derive_from_patterns(maps)
+
+    def search(
+        self,
+        spec: TrialSpec | ScanSpec,
+        maps: Maps = None,
+        title: str = "Search",
+        keep_screening: bool = True,
+    ) -> list[int]:
+        """Search the maps that haven't been searched by a spec; each is stored when finished.
+
+        Parameters
+        ----------
+        spec
+            Which starts compete, and how.
+        maps
+            Which maps; all of the layer by default.
+        title
+            Of the progress bar.
+        keep_screening
+            Whether the screening that a race needs is stored, too.
+
+        Returns
+        -------
+        list of int
+            The maps that had not been searched this way before.
+        """
+        indices = self.check_maps(maps)
+        self.train()
+        searched = self.store.scanned_maps(self.layer.id, spec.sha256)
+        missing = [map for map in indices if map not in searched]
+        if not missing:
+            return missing
+        from ..search import scan
+
+        screening = None
+        if isinstance(spec, ScanSpec) and spec.strategy == "race" and keep_screening:
+            screening = rows.screening_of(screenings.screened(self, spec.screening))
+        kind = "select" if spec.origin == "selection" else "derive"
+        with self.running(kind, spec) as run_id, bar(len(missing), title, "maps") as progress:
+            if isinstance(spec, TrialSpec):
+                scans = scan.try_fluctuations(self.engine, spec, missing, progress)
+            else:
+                scans = scan.scan(self.engine, spec, missing, screening, progress)
+            for each in scans:
+                row = rows.scan_row(each, spec, self.layer, run_id)
+                self.store.add_scans([row], rows.oip_rows(each, spec, self.layer, run_id))
+        return missing
+
+    def _screening_spec(self, grid: GridSpec | None) -> ScreeningSpec:
+        spec = self.spec.scan.screening
+        return spec if grid is None else spec.replace(grid=grid)
+
+
+def _asked_last(store: Store, network: int) -> StudySpec:
+    """What was asked of a network last; else the articles' searches of its last layer of maps."""
+    asked = store.last_study(network)
+    if asked is not None:
+        return StudySpec.from_dict(asked)
+    row = store.network(network)
+    spec = StudySpec() if row.spec is None else StudySpec(cnn=CnnSpec.from_dict(row.spec))
+    if spec.layer in [layer.name for layer in row.layers]:
+        return spec
+    spatial = [layer for layer in row.layers if layer.map_height * layer.map_width > 1]
+    if not row.layers:
+        raise OipError(f"network {network} ({row.name}) has no layer with maps")
+    return spec.replace(layer=(spatial or row.layers)[-1].name)

@@ -1,0 +1,97 @@
+"""Ascents as values: the article's rule, its schedule, and several of them in a row."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InputError
+from .fields import choice, count, instance, number, sequence
+from .spec import Spec
+
+OBJECTIVES = ("response", "pre-activation")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class AscentSpec(Spec):
+    """Gradient ascent on an image (article IX).
+
+    Each step is ``x <- standardize(x + epsilon * g / rms(g))``.
+
+    Attributes
+    ----------
+    n_epochs
+        How often the loss is taken; the image takes one step less.
+    epsilon
+        Length of a step: the root mean square of the change before standardizing, in units of
+        the image's standard deviation.
+    n_steps
+        Number of intermediate reports, at log-spaced steps, beside the first and the last.
+    conv_criterion
+        Relative change of the loss in a single step, below which an ascent counts as converged.
+    stop_with_convergence
+        Whether a converged ascent ends there, or goes on to `n_epochs`.
+    objective
+        What is climbed: the ``response``, or the ``pre-activation``, whose gradient also leads
+        where the map does not respond yet.
+    schedule
+        ``constant``, or ``cosine``: `epsilon` falls to 0 along half a cosine.
+    """
+
+    n_epochs: int = 600
+    epsilon: float = 0.01
+    n_steps: int = 6
+    conv_criterion: float = 2e-4
+    stop_with_convergence: bool = False
+    objective: str = "response"
+    schedule: str = "constant"
+
+    def __post_init__(self) -> None:
+        self._set("n_epochs", count("n_epochs", self.n_epochs, 1))
+        self._set("epsilon", number("epsilon", self.epsilon, above=0.0))
+        self._set("n_steps", count("n_steps", self.n_steps, 0))
+        self._set("conv_criterion", number("conv_criterion", self.conv_criterion, low=0.0))
+        self._set("stop_with_convergence", bool(self.stop_with_convergence))
+        choice("objective", self.objective, OBJECTIVES)
+        choice("schedule", self.schedule, SCHEDULES)
+
+    @property
+    def report_steps(self) -> tuple[int, ...]:
+        """The steps whose images are kept: 0, 9, 18, 36, 72, 144, 288, 599 by default."""
+        first = self.n_epochs >> self.n_steps
+        spaced = {first << k for k in range(self.n_steps)}
+        return tuple(sorted({0, self.n_epochs - 1} | {s for s in spaced if s < self.n_epochs}))
+
+    @property
+    def epsilons(self) -> tuple[float, ...]:
+        """The size of each of the `n_epochs` - 1 steps."""
+        n = self.n_epochs - 1
+        if self.schedule == "constant":
+            return (self.epsilon,) * n
+        return tuple(self.epsilon * (1 + math.cos(math.pi * step / n)) / 2 for step in range(n))
+
+
+@dataclass(frozen=True)
+class ClimbSpec(Spec):
+    """Ascents one after the other, each from where the one before ended."""
+
+    stages: tuple[AscentSpec, ...]
+
+    def __post_init__(self) -> None:
+        self._set("stages", tuple(sequence("stages", self.stages)))
+        for stage in self.stages:
+            instance("stages", stage, AscentSpec)
+        if not self.stages:
+            raise InputError("a climb has at least one stage")
+
+
+def stages_of(values: Any) -> tuple[AscentSpec, ...]:
+    """The ascents that an OIP has gone through, from its stored spec."""
+    spec = Spec.from_dict(values)
+    if isinstance(spec, ClimbSpec):
+        return spec.stages
+    if isinstance(spec, AscentSpec):
+        return (spec,)
+    raise InputError(f"no ascent: {str(values)[:80]}")

@@ -1,0 +1,68 @@
+"""Lists of maps: "0-7,120" as people write them, and as indices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..errors import InputError
+
+#: Map indices, a text such as "0-7,120", or None for all maps of a layer.
+Maps = Sequence[int] | str | None
+
+# No layer has as many maps; a slip such as 0-999999999 would fill the memory.
+_MOST_MAPS = 10**6
+
+
+def parse_ranges(text: str) -> list[int]:
+    """Indices named like "0-7,120", increasing, each once.
+
+    Raises
+    ------
+    InputError
+        If the text names none.
+
+    Examples
+    --------
+    >>> parse_ranges("120, 0-3")
+    [0, 1, 2, 3, 120]
+    """
+    indices: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if low > high:
+            raise InputError(f"{text!r} names no maps: write them like 0-7,120")
+        indices.update(range(low, min(high, low + _MOST_MAPS) + 1))
+    return sorted(indices)
+
+
+def map_list(maps: Maps, n_maps: int, layer: str) -> list[int]:
+    """The named maps of a layer, or all of them; the one check of map lists.
+
+    Parameters
+    ----------
+    maps
+        Indices, a text such as "0-7,120", or None for all.
+    n_maps
+        How many maps the layer has.
+    layer
+        Its name, for the error.
+
+    Raises
+    ------
+    InputError
+        If a map doesn't exist.
+
+    Examples
+    --------
+    >>> map_list("0-2,7", 8, "Conv2D_3")
+    [0, 1, 2, 7]
+    """
+    if maps is None:
+        return list(range(n_maps))
+    indices = parse_ranges(maps) if isinstance(maps, str) else [int(map) for map in maps]
+    for map in indices:
+        if not 0 <= map < n_maps:
+            raise InputError(f"there is no map {map} in {layer}: choose 0 to {n_maps - 1}")
+    return indices

@@ -1,0 +1,212 @@
+"""Searches for OIPs as values: trials, screenings and scans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import InputError
+from .ascents import AscentSpec, ClimbSpec
+from .fields import choice, count, instance, number, sequence
+from .spec import Spec
+from .starts import FluctuationSpec, GridSpec
+
+STRATEGIES = ("race", "article")
+
+
+@dataclass(frozen=True)
+class TrialSpec(Spec):
+    """Article IX by hand: some random fluctuation images per map, each ascended if it can be.
+
+    Attributes
+    ----------
+    fluctuation
+        What the random images look like, with the root seed.
+    n_trials
+        How many images each map is shown.
+    ascent
+        What becomes of those to which the map reacts.
+    """
+
+    fluctuation: FluctuationSpec = field(default_factory=FluctuationSpec)
+    n_trials: int = 4
+    ascent: AscentSpec = field(default_factory=AscentSpec)
+
+    def __post_init__(self) -> None:
+        self._set("n_trials", count("n_trials", self.n_trials, 1))
+        instance("fluctuation", self.fluctuation, FluctuationSpec)
+        instance("ascent", self.ascent, AscentSpec)
+
+    @property
+    def origin(self) -> str:
+        """What a stored scan is: a search for OIPs from a ``fluctuation``."""
+        return "fluctuation"
+
+    @property
+    def climb(self) -> AscentSpec:
+        """What an OIP of these trials has gone through since its start."""
+        return self.ascent
+
+
+@dataclass(frozen=True)
+class ScreeningSpec(Spec):
+    """One look at all patterns of a grid (article X).
+
+    Attributes
+    ----------
+    grid
+        The patterns.
+    n_top
+        How many of the patterns that suit a map best are kept, per map.
+    decades
+        Powers of ten between which the histogram of the responses lies.
+    n_bins
+        Classes of the histogram in each decade.
+    """
+
+    grid: GridSpec = field(default_factory=GridSpec)
+    n_top: int = 256
+    decades: tuple[int, int] = (-4, 4)
+    n_bins: int = 10
+
+    def __post_init__(self) -> None:
+        instance("grid", self.grid, GridSpec)
+        self._set("n_top", count("n_top", self.n_top, 1))
+        decades = tuple(count("decades", n, -30) for n in sequence("decades", self.decades))
+        if len(decades) != 2 or not decades[0] < decades[1] <= 30:
+            raise InputError(f"decades are two increasing powers of ten, not {self.decades}")
+        self._set("decades", decades)
+        self._set("n_bins", count("n_bins", self.n_bins, 1))
+
+
+@dataclass(frozen=True)
+class RungSpec(Spec):
+    """One rung of a scan.
+
+    Attributes
+    ----------
+    n_starts
+        How many starts of each map climb it, the best of the rung before; 0 for all.
+    ascent
+        How they climb it.
+    """
+
+    n_starts: int
+    ascent: AscentSpec
+
+    def __post_init__(self) -> None:
+        self._set("n_starts", count("n_starts", self.n_starts, 0))
+        instance("ascent", self.ascent, AscentSpec)
+
+
+def rungs_of(strategy: str) -> tuple[RungSpec, ...]:
+    """The rungs of a strategy, unless a scan names others."""
+    if strategy == "article":
+        return (RungSpec(0, AscentSpec(10, n_steps=0)), RungSpec(8, AscentSpec(1200)))
+    return (
+        RungSpec(96, AscentSpec(11, 0.8, n_steps=1, objective="pre-activation")),
+        RungSpec(32, AscentSpec(21, 0.8, n_steps=0, schedule="cosine")),
+        RungSpec(8, AscentSpec(61, 0.8, n_steps=3, schedule="cosine")),
+    )
+
+
+@dataclass(frozen=True)
+class ScanSpec(Spec):
+    """A precursor scan: many coarse patterns compete, the best are ascended to the end.
+
+    Attributes
+    ----------
+    grid
+        The patterns.
+    strategy
+        ``race``: the patterns with the strongest responses that differ from each other, and as
+        many drawn at random, climb rung after rung; the first rung climbs the pre-activation,
+        so that it also revives starts without a response.
+        ``article``: every pattern with a response takes a few steps; the best few are ascended
+        from their beginning (article X).
+    rungs
+        Those of the strategy by default.
+    n_oips
+        How many of the finalists are kept as OIPs. With 0 only the standings at each rung are
+        kept.
+    seed
+        Of the race's random draws, a stream for each map.
+    n_top
+        From how many of the patterns that suit a map best the race takes its strong starts.
+    alike
+        Correlation above which two coarse patterns are too alike to race both.
+    oversampling
+        How many patterns are drawn at random for each start. Repeated, equivalent and constant
+        ones are then left out.
+    keeps_frames
+        Whether the best OIP of each map is kept with the images on its way.
+    """
+
+    grid: GridSpec = field(default_factory=GridSpec)
+    strategy: str = "race"
+    rungs: tuple[RungSpec, ...] = ()
+    n_oips: int = 3
+    seed: int = 0
+    n_top: int = 256
+    alike: float = 0.9
+    oversampling: int = 8
+    keeps_frames: bool = True
+
+    def __post_init__(self) -> None:
+        instance("grid", self.grid, GridSpec)
+        choice("strategy", self.strategy, STRATEGIES)
+        rungs = tuple(sequence("rungs", self.rungs)) or rungs_of(self.strategy)
+        for rung in rungs:
+            instance("rungs", rung, RungSpec)
+        if self.strategy == "race" and not all(rung.n_starts for rung in rungs):
+            raise InputError("each rung of a race needs a number of starts")
+        if self.strategy == "article" and len(rungs) != 2:
+            raise InputError(f"the article's strategy has two rungs, not {len(rungs)}")
+        self._set("rungs", rungs)
+        self._set("n_oips", count("n_oips", self.n_oips, 0))
+        self._set("seed", count("seed", self.seed, 0))
+        self._set("n_top", count("n_top", self.n_top, 1))
+        self._set("alike", number("alike", self.alike, low=-1.0, high=1.0))
+        self._set("oversampling", count("oversampling", self.oversampling, 1))
+        self._set("keeps_frames", bool(self.keeps_frames))
+
+    def default_of(self, name: str) -> Any:
+        """The rungs' default depends on the strategy. The article's chooses no starts."""
+        if name == "rungs":
+            return rungs_of(self.strategy)
+        unused = ("seed", "n_top", "alike", "oversampling") if self.strategy == "article" else ()
+        return getattr(self, name) if name in unused else super().default_of(name)
+
+    @property
+    def origin(self) -> str:
+        """What a stored scan is: a search for OIPs from a ``pattern``, or a ``selection``."""
+        return "pattern" if self.n_oips else "selection"
+
+    @property
+    def screening(self) -> ScreeningSpec:
+        """The screening that a race takes its strong starts from."""
+        return ScreeningSpec(self.grid, self.n_top)
+
+    def undropped(self, strategy: str) -> ScanSpec:
+        """A race that drops no start. By it a strategy's selection can be judged.
+
+        Twice as many starts as race in this scan take the strategy's first steps (article X:
+        ten small ones). Then all of them go on as the race does. No OIP is kept.
+        """
+        raced = self.rungs if self.strategy == "race" else rungs_of("race")
+        first = raced[:1] if strategy == "race" else rungs_of(strategy)[:1]
+        rungs = [rung.replace(n_starts=2 * raced[0].n_starts) for rung in (*first, *raced[1:])]
+        return self.replace(strategy="race", rungs=rungs, n_oips=0)
+
+    def compared(self) -> ScanSpec:
+        """A smaller race for one good OIP of every map, by which trainings are compared."""
+        raced = self.rungs if self.strategy == "race" else rungs_of("race")
+        fewer = [rung.replace(n_starts=max(2, rung.n_starts // 4)) for rung in raced]
+        return self.replace(strategy="race", rungs=fewer, n_oips=1, keeps_frames=False)
+
+    @property
+    def climb(self) -> AscentSpec | ClimbSpec:
+        """What an OIP of this scan has gone through since its start."""
+        if self.strategy == "article":
+            return self.rungs[-1].ascent
+        return ClimbSpec(tuple(rung.ascent for rung in self.rungs))

@@ -1,0 +1,141 @@
+"""Starts as values: random fluctuations and coarse patterns, rebuilt from a few numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..errors import InputError
+from .fields import count, instance, number, sequence
+from .spec import Spec
+
+# Far beyond any image here: what is larger is a slip, and would fill the memory.
+_LARGEST_GRID = 4096
+
+
+@dataclass(frozen=True)
+class FluctuationSpec(Spec):
+    """Random images with fluctuations on several length scales (article IX).
+
+    Attributes
+    ----------
+    grids
+        Rows and columns of each random grid, drawn uniformly from [0, 1).
+    factors
+        Weight of each grid in the sum; 0 leaves a length scale out.
+    seed
+        Root seed; every (map, trial) has its own stream below it.
+    """
+
+    grids: tuple[tuple[int, int], ...] = ((3, 3), (7, 7), (14, 14), (28, 28))
+    factors: tuple[float, ...] = (0.2, 0.2, 0.0, 0.0)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._set("grids", tuple(_grid(grid) for grid in sequence("grids", self.grids)))
+        factors = sequence("factors", self.factors)
+        self._set("factors", tuple(number("factors", f) for f in factors))
+        self._set("seed", count("seed", self.seed, 0))
+        if len(self.grids) != len(self.factors):
+            raise InputError(
+                f"fluctuations need one factor per grid: {len(self.grids)} grids, "
+                f"{len(self.factors)} factors"
+            )
+        if not any(self.factors):
+            raise InputError("fluctuations need at least one factor that isn't 0")
+
+
+@dataclass(frozen=True)
+class GridSpec(Spec):
+    """All patterns that take one of a few values in each cell of a coarse grid (article X).
+
+    Attributes
+    ----------
+    values
+        The distinct grey values, increasing, in [0, 1].
+    rows, columns
+        Cells of the grid. Pattern ``i`` has the digits of ``i`` in base ``len(values)`` as its
+        cells, row by row, the most significant digit first.
+    """
+
+    values: tuple[float, ...] = (0.2, 0.5, 0.8)
+    rows: int = 3
+    columns: int = 3
+
+    def __post_init__(self) -> None:
+        values = sequence("values", self.values)
+        self._set("values", tuple(number("values", v, low=0.0, high=1.0) for v in values))
+        self._set("rows", count("rows", self.rows, 1))
+        self._set("columns", count("columns", self.columns, 1))
+        if not 2 <= len(self.values) <= 16 or list(self.values) != sorted(set(self.values)):
+            raise InputError(f"values must be 2 to 16 increasing numbers, not {self.values}")
+        if self.n_patterns > 2**62:
+            raise InputError(
+                f"{len(self.values)} values on a {self.rows}x{self.columns} grid are more "
+                "patterns than an index can count: choose fewer values or cells"
+            )
+
+    @property
+    def n_patterns(self) -> int:
+        """How many patterns the grid has, equivalent and constant ones included."""
+        return len(self.values) ** (self.rows * self.columns)
+
+
+@dataclass(frozen=True)
+class FluctuationStart(Spec):
+    """The start that a map is shown in one trial; its origin is ``fluctuation``."""
+
+    origin: ClassVar[str] = "fluctuation"
+    fluctuation: FluctuationSpec
+    map: int
+    trial: int
+
+    def __post_init__(self) -> None:
+        instance("fluctuation", self.fluctuation, FluctuationSpec)
+        self._set("map", count("map", self.map, 0))
+        self._set("trial", count("trial", self.trial, 0))
+
+    def __str__(self) -> str:
+        return f"fluctuation, seed {self.fluctuation.seed}, map {self.map}, trial {self.trial}"
+
+
+@dataclass(frozen=True)
+class PatternStart(Spec):
+    """One pattern of a grid as a start; its origin is ``pattern``."""
+
+    origin: ClassVar[str] = "pattern"
+    grid: GridSpec
+    index: int
+
+    def __post_init__(self) -> None:
+        instance("grid", self.grid, GridSpec)
+        self._set("index", count("index", self.index, 0))
+        if self.index >= self.grid.n_patterns:
+            raise InputError(
+                f"pattern {self.index} is not in the grid: choose 0 to {self.grid.n_patterns - 1}"
+            )
+
+    def __str__(self) -> str:
+        grid = self.grid
+        return f"pattern {self.index} of {len(grid.values)}^({grid.rows}x{grid.columns})"
+
+
+Start = FluctuationStart | PatternStart
+
+
+def start_of(values: Any) -> Start:
+    """The start that `to_dict` took apart; `InputError` if it is none."""
+    spec = Spec.from_dict(values)
+    if not isinstance(spec, Start):
+        raise InputError(f"no start: {str(values)[:80]}")
+    return spec
+
+
+def _grid(value: Any) -> tuple[int, int]:
+    pair = sequence("a grid", value)
+    if len(pair) != 2:
+        raise InputError(f"a grid has rows and columns, not {value!r}")
+    rows, columns = (count("a grid's side", side, 1) for side in pair)
+    if max(rows, columns) > _LARGEST_GRID:
+        raise InputError(f"a grid's side must be at most {_LARGEST_GRID}, not {value!r}")
+    return rows, columns

@@ -1,0 +1,65 @@
+"""A whole study as a value: one network, one layer, all that is done with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .ascents import AscentSpec
+from .fields import instance
+from .networks import CnnSpec
+from .searches import ScanSpec, TrialSpec
+from .spec import Spec
+from .starts import FluctuationSpec, GridSpec
+from .varieties import VarietySpec
+
+
+@dataclass(frozen=True)
+class StudySpec(Spec):
+    """What `reproduce` does with one network: article IX for all maps, then article X.
+
+    Attributes
+    ----------
+    cnn
+        The network and its training.
+    layer
+        Whose maps.
+    trials
+        Random fluctuation images for every map.
+    scan
+        The precursor scan.
+    variety
+        The restarts by which is judged whether OIPs are unique.
+    """
+
+    cnn: CnnSpec = field(default_factory=CnnSpec)
+    layer: str = "Conv2D_3"
+    trials: TrialSpec = field(default_factory=TrialSpec)
+    scan: ScanSpec = field(default_factory=ScanSpec)
+    variety: VarietySpec = field(default_factory=VarietySpec)
+
+    def __post_init__(self) -> None:
+        instance("cnn", self.cnn, CnnSpec)
+        instance("trials", self.trials, TrialSpec)
+        instance("scan", self.scan, ScanSpec)
+        instance("variety", self.variety, VarietySpec)
+
+    @classmethod
+    def of(cls, seed: int = 0, quick: bool = False) -> StudySpec:
+        """The study of one root seed; the quick one does less of the same work."""
+        spec = cls(
+            cnn=CnnSpec(weights_seed=seed, order_seed=seed),
+            trials=TrialSpec(fluctuation=FluctuationSpec(seed=seed)),
+            scan=ScanSpec(seed=seed),
+            variety=VarietySpec(fluctuation=FluctuationSpec(seed=seed)),
+        )
+        if not quick:
+            return spec
+        return spec.replace(
+            cnn=spec.cnn.replace(epochs=1),
+            trials=spec.trials.replace(n_trials=2, ascent=AscentSpec(n_epochs=120)),
+            scan=spec.scan.replace(
+                grid=GridSpec(values=(0.2, 0.8)),
+                rungs=[rung.replace(n_starts=rung.n_starts // 2) for rung in spec.scan.rungs],
+            ),
+            variety=spec.variety.replace(n_starts=16, n_unlike=2),
+        )
