@@ -1,9 +1,11 @@
 # make reproduce   from nothing to the database and the site
-# make test        everything the tests prove
+# make test        what the tests prove, in some minutes
+# make test-slow   what is long by nature: many kills, a minute of two writers, the quick main job
+# make lint        format, types, and the floors of the house
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv reproduce test lint lock bench clean
+.PHONY: venv reproduce test test-slow lint lock bench clean
 
 venv: .venv/.made
 
@@ -21,10 +23,14 @@ reproduce: venv
 test: venv
 	$(BIN)/python -m pytest $(ARGS)
 
+test-slow: venv
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # A lock for all supported versions of Python, with hashes and without an index's name (needs uv).
 lock:

@@ -1,14 +1,21 @@
-"""A tiny trained network on real digits, and a finished study of it."""
+"""A tiny trained network on real digits, a finished study of it, and its site.
+
+What takes long is made once for all workers, under a lock, and copied: a test that writes works
+on a copy of its own.
+"""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from oiplib import (
     AscentSpec,
@@ -19,16 +26,41 @@ from oiplib import (
     LayerMaps,
     RungSpec,
     ScanSpec,
+    Store,
     Study,
     StudySpec,
     TrialSpec,
     VarietySpec,
-    book,
-    data,
-    notebooks,
 )
+from oiplib.engine import data
+from oiplib.publish import book
+from oiplib.study.chapters import CHAPTERS, NOTEBOOKS, prepare
+from oiplib.study.questions import varieties
 
 os.environ.pop("OIP_DB", None)
+
+REFERENCE = Path(__file__).parent.parent / "oip.db"
+
+#: Maps that have a page in the tests' site.
+SHOWN = [0, 3, 7]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """A function that lets the first worker make a file or folder, and gives its path to all."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name, make):
+        target = shared / name
+        with FileLock(shared / f"{name}.lock"):
+            if not target.exists():
+                making = Path(tempfile.mkdtemp(prefix="making-", dir=shared)) / name
+                make(making)
+                making.rename(target)
+        return target
+
+    return once
 
 
 @pytest.fixture(scope="session")
@@ -37,17 +69,19 @@ def mnist():
 
 
 @pytest.fixture(scope="session")
-def digits(mnist, tmp_path_factory):
+def digits(once, mnist):
     """A file with a few thousand real digits."""
-    path = tmp_path_factory.mktemp("data") / "digits.npz"
-    np.savez(
-        path,
-        x_train=mnist.train_images[:3000, ..., 0],
-        y_train=mnist.train_labels[:3000],
-        x_test=mnist.test_images[:500, ..., 0],
-        y_test=mnist.test_labels[:500],
-    )
-    return path
+
+    def make(path):
+        np.savez(
+            path,
+            x_train=mnist.train_images[:3000, ..., 0],
+            y_train=mnist.train_labels[:3000],
+            x_test=mnist.test_images[:500, ..., 0],
+            y_test=mnist.test_labels[:500],
+        )
+
+    return once("digits.npz", make)
 
 
 @pytest.fixture(scope="session")
@@ -78,17 +112,6 @@ def tiny_spec(digits):
 
 
 @pytest.fixture(scope="session")
-def tiny_study(tiny_spec, tmp_path_factory):
-    """The study, with everything computed."""
-    study = Study(tmp_path_factory.mktemp("study") / "oip.db", tiny_spec)
-    study.screening()
-    study.derive_from_fluctuations()
-    study.derive_from_patterns()
-    study.varieties()
-    return study
-
-
-@pytest.fixture(scope="session")
 def copied():
     """A function that copies a database with what is in its log, and returns the path."""
 
@@ -100,9 +123,48 @@ def copied():
     return copied
 
 
+@pytest.fixture(scope="session")
+def tiny_study(once, tiny_spec, tmp_path_factory, copied):
+    """The study with its OIPs and varieties, in a file of this worker."""
+
+    def make(path):
+        study = Study(path, tiny_spec)
+        study.screening()
+        study.derive()
+        varieties(study)
+        study.store.close()
+
+    path = tmp_path_factory.mktemp("study") / "oip.db"
+    return Study(copied(once("tiny.db", make), path), tiny_spec)
+
+
+@pytest.fixture(scope="session")
+def finished(once, tiny_study, tmp_path_factory, copied):
+    """The study with all that any chapter needs, four trainings too, in a file of this worker."""
+
+    def make(path):
+        study = Study(copied(tiny_study.store.name, path))
+        prepare(study)
+        study.store.close()
+
+    path = tmp_path_factory.mktemp("finished") / "oip.db"
+    return Study(copied(once("finished.db", make), path))
+
+
+@pytest.fixture(scope="session")
+def reference(once):
+    """The committed database in the schema of today, for all workers; nobody may change it."""
+
+    def make(path):
+        shutil.copyfile(REFERENCE, path)
+        Store(path).close()
+
+    return once("reference.db", make)
+
+
 @pytest.fixture
 def copy(tiny_study, tmp_path, copied):
-    """A copy of the finished database that a test may spoil."""
+    """A copy of the study's database that a test may spoil."""
     return copied(tiny_study.store.name, tmp_path / "copy.db")
 
 
@@ -130,18 +192,52 @@ def oip(tmp_path):
     return run
 
 
-@pytest.fixture(scope="session")
-def shown(tiny_study, tmp_path_factory, copied):
-    """A study to make a site of: on a copy, as some chapters compute what isn't stored yet."""
-    path = tmp_path_factory.mktemp("shown") / "oip.db"
-    return Study(copied(tiny_study.store.name, path))
+@pytest.fixture
+def oip_here(tmp_path, monkeypatch):
+    """The command line in this process, in a folder of the test's: as `oip`, and faster."""
+    from click.testing import CliRunner
+
+    from oiplib.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args, check=None):
+        done = CliRunner().invoke(main, [str(arg) for arg in args])
+        # A traceback is never what a user should see.
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        if check is not None:
+            assert done.exit_code == check, done.output
+        return subprocess.CompletedProcess(args, done.exit_code, done.stdout, done.stderr)
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def built(shown, tmp_path_factory):
-    """The site of some maps."""
-    site = tmp_path_factory.mktemp("book") / "site"
-    executed, fresh = book.build(shown, site, maps=[0, 3, 7])
-    assert fresh
-    assert executed == len(notebooks.CHAPTERS) + 3
-    return site
+def built(once, finished):
+    """The site of some maps; nobody may change it."""
+
+    def make(folder):
+        n_executed, built = book.build(finished, folder / "site", maps=SHOWN)
+        assert built
+        assert n_executed == len(CHAPTERS) + len(SHOWN)
+
+    return once("book", make) / "site"
+
+
+@pytest.fixture(scope="session")
+def executed(built):
+    """Folder of the executed notebooks from which the site was built."""
+    return built.with_name("site.work") / "notebooks"
+
+
+@pytest.fixture
+def templates(tmp_path, monkeypatch):
+    """A folder of templates that a test may change, in the place of the package's."""
+    from oiplib.publish import notebooks
+
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    for name in NOTEBOOKS:
+        shutil.copy(notebooks.templates("notebooks") / f"{name}.ipynb", folder)
+    monkeypatch.setattr(notebooks, "templates", lambda kind: folder)
+    return folder

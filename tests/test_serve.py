@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,29 +19,37 @@ from oiplib import Store
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-@pytest.fixture
-def served(copy):
-    """Address of a Datasette that shows a copy of the finished database."""
+@contextmanager
+def serving(path):
+    """Address of a Datasette that shows a database while the context lasts."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("oip"), "serve", "--db", copy, "--port", str(port)]
-    address = f"http://127.0.0.1:{port}/copy"
+    command = [Path(sys.executable).with_name("oip"), "serve", "--db", path, "--port", str(port)]
+    address = f"http://127.0.0.1:{port}/{path.stem}"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
-            for _ in range(150):
+            for _ in range(300):
                 try:
                     urllib.request.urlopen(address).close()
                     break
                 except OSError:
                     assert process.poll() is None, process.stdout.read()
-                    time.sleep(0.2)
+                    time.sleep(0.1)
             yield address
         finally:
             process.terminate()
 
 
-def asked(address):
+@pytest.fixture(scope="module")
+def served(tiny_study, tmp_path_factory, copied):
+    """Address of a Datasette that shows the study's database, which no test may change."""
+    path = copied(tiny_study.store.name, tmp_path_factory.mktemp("served") / "copy.db")
+    with serving(path) as address:
+        yield address
+
+
+def answer_of(address):
     with urllib.request.urlopen(address) as answer:
         return json.load(answer)
 
@@ -71,25 +80,25 @@ def test_the_page_of_a_map_shows_its_pictures(served, tiny_study):
 
 
 def test_each_named_query_and_view_answers(served, tiny_study):
-    from oiplib.serve import QUERIES
+    from oiplib.publish.serve import QUERIES
     from oiplib.store import VIEWS
 
     ids = [oip.id for oip in tiny_study.oips(map=3)]
     for name in (*QUERIES, *VIEWS):
-        found = asked(f"{served}/{name}.json?map=3&_shape=array")
+        rows = answer_of(f"{served}/{name}.json?map=3&_shape=array")
         if name == "map":
-            assert [row["id"] for row in found] == ids
+            assert [row["id"] for row in rows] == ids
         if name == "best_of_map":
-            assert [row["id"] for row in found] == ids[:1]
+            assert [row["id"] for row in rows] == ids[:1]
         if name == "gallery":
-            assert len(found) == len(tiny_study.oips(best=True))
+            assert len(rows) == len(tiny_study.oips(best=True))
 
 
-def test_a_damaged_array_harms_nobody(copy, served):
+def test_a_damaged_array_harms_nobody(copy):
     with Store(copy, create=True).session(writes=True) as session:
         damaged = b"\x93NUMPY\x01\x00 <script>alert(1)</script>"
         session.connection().exec_driver_sql("UPDATE oips SET image = ?", (damaged,))
-    with urllib.request.urlopen(f"{served}/oip_list") as answer:
+    with serving(copy) as address, urllib.request.urlopen(f"{address}/oip_list") as answer:
         page = answer.read().decode()
     assert "a damaged array" in page
     assert "<script>alert" not in page
@@ -100,17 +109,17 @@ def test_what_cannot_be_served_is_refused(oip, tmp_path):
 
 
 def test_an_export_can_be_loaded_without_us(oip, copy, tmp_path, tiny_study):
-    told = oip("export", "out", "--maps", "3-5", "--db", copy, check=0).stdout
-    oips = [each for map in (3, 4, 5) for each in tiny_study.oips(map=map)]
-    assert told == f"{len(oips)} OIPs in out\n"
+    output = oip("export", "out", "--maps", "3-5", "--db", copy, check=0).stdout
+    oips = [o for map in (3, 4, 5) for o in tiny_study.oips(map=map)]
+    assert output == f"{len(oips)} OIPs in out\n"
     folder = tmp_path / "out"
     images = np.load(folder / "images.npy", allow_pickle=False)
-    assert images.tobytes() == np.array([each.image for each in oips]).tobytes()
+    assert images.tobytes() == np.array([o.image for o in oips]).tobytes()
     with (folder / "oips.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [(int(row["id"]), float(row["loss"])) for row in table] == [(o.id, o.loss) for o in oips]
     rows = json.loads((folder / "oips.json").read_text())
-    assert [row["start"] for row in rows] == [each.start for each in oips]
+    assert [row["start"] for row in rows] == [o.start for o in oips]
     for row in rows:
         assert (folder / row["png"]).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert len(list((folder / "png").iterdir())) == len(oips)

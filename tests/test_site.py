@@ -37,55 +37,77 @@ def browser():
 
 
 class Watched:
-    """A page, and what went wrong on it."""
+    """Pages, and what went wrong on them."""
 
-    def __init__(self, browser, home, **context):
-        self.page = browser.new_context(**context).new_page()
+    def __init__(self, browser, home, **options):
+        self.context = browser.new_context(**options)
         self.wrong = []
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.wrong.append(f"failed: {request.url}"))
-        self.page.on("console", lambda said: said.type == "error" and self.wrong.append(said.text))
-        self.page.on(
-            "request",
-            lambda request: (
-                None
-                if request.url.startswith((home, "data:", "blob:"))
-                else self.wrong.append(f"elsewhere: {request.url}")
-            ),
+        self.context.on("weberror", lambda error: self.wrong.append(str(error.error)))
+        self.context.on("requestfailed", lambda request: self.note("failed", request))
+        self.context.on("request", lambda request: self.note_elsewhere(home, request))
+        self.context.on(
+            "console", lambda line: line.type == "error" and self.wrong.append(line.text)
         )
+
+    def note(self, problem, request):
+        self.wrong.append(f"{problem}: {request.url}")
+
+    def note_elsewhere(self, home, request):
+        if not request.url.startswith((home, "data:", "blob:")):
+            self.note("elsewhere", request)
 
     def open(self, address):
-        self.page.goto(address)
-        self.page.wait_for_load_state("networkidle")
-        return self.page
+        (page,) = self.open_together([address])
+        return page
+
+    def open_together(self, addresses):
+        """Pages that are loaded at the same time, each in a tab."""
+        tabs = [self.context.new_page() for _ in addresses]
+        for tab, address in zip(tabs, addresses, strict=True):
+            tab.goto(address, wait_until="commit")
+        for tab in tabs:
+            tab.wait_for_load_state("networkidle")
+        return tabs
 
 
-def pages(built):
-    return sorted(path.relative_to(built).as_posix() for path in built.rglob("*.html"))
+OTHER = {"light": "dark", "dark": "light"}
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
 
 
-@pytest.mark.parametrize("scheme", ["http", "file"])
-def test_every_page_is_whole_and_asks_nobody_else(browser, built, served, scheme):
+@pytest.mark.parametrize(
+    ("scheme", "size", "mode"), [("http", NARROW, "light"), ("file", WIDE, "dark")]
+)
+def test_every_page_is_whole_fits_a_phone_and_asks_nobody_else(
+    browser, built, served, scheme, size, mode
+):
+    """Pages that are loaded on a phone or on a wide screen, by day or by night."""
     home = served if scheme == "http" else built.as_uri()
-    watched = Watched(browser, home, viewport={"width": 1280, "height": 900})
-    for name in pages(built):
-        page = watched.open(f"{home}/{name}")
-        broken = page.eval_on_selector_all(
-            "img",
-            "all => all.filter(i => !i.naturalWidth || !i.hasAttribute('alt')).map(i => i.src)",
-        )
-        assert broken == [], name
+    names = sorted(path.relative_to(built).as_posix() for path in built.rglob("*.html"))
+    watched = Watched(browser, home, viewport=size, color_scheme=mode)
+    for first in range(0, len(names), 8):
+        group = names[first : first + 8]
+        tabs = watched.open_together([f"{home}/{name}" for name in group])
+        for name, page in zip(group, tabs, strict=True):
+            page.bring_to_front()  # a page behind another one waits
+            assert broken_images(page) == [], name
+            page.set_viewport_size(NARROW)
+            assert_no_sideways_scroll(page, mode, name)
+            page.emulate_media(color_scheme=OTHER[mode])
+            assert_no_sideways_scroll(page, OTHER[mode], name)
+            page.close()
     assert watched.wrong == []
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
-def test_a_narrow_screen_has_no_sideways_scroll(browser, built, served, mode):
-    watched = Watched(browser, served, viewport={"width": 390, "height": 800}, color_scheme=mode)
-    for name in pages(built):
-        page = watched.open(f"{served}/{name}")
-        widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-        assert widths[0] <= widths[1], name
-        assert page.evaluate("document.documentElement.dataset.theme") == mode
+def broken_images(page):
+    return page.eval_on_selector_all(
+        "img", "all => all.filter(i => !i.naturalWidth || !i.hasAttribute('alt')).map(i => i.src)"
+    )
+
+
+def assert_no_sideways_scroll(page, mode, name):
+    page.wait_for_function("mode => document.documentElement.dataset.theme == mode", arg=mode)
+    widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert widths[0] <= widths[1] == NARROW["width"], name
 
 
 def test_search_finds_a_map(browser, served):
@@ -96,7 +118,7 @@ def test_search_finds_a_map(browser, served):
     assert watched.wrong == []
 
 
-def told(loss):
+def as_shown(loss):
     """A loss as the page shows it, which has six digits and shows four."""
     return float(f"{float(f'{loss:.6g}'):.4g}")
 
@@ -109,11 +131,11 @@ def rows(page):
 
 
 @pytest.mark.parametrize("scheme", ["http", "file"])
-def test_oips_are_found_by_filter_and_order(browser, built, served, shown, scheme):
+def test_oips_are_found_by_filter_and_order(browser, built, served, finished, scheme):
     home = served if scheme == "http" else built.as_uri()
     watched = Watched(browser, home)
     page = watched.open(f"{home}/find.html")
-    stored = [(r["id"], r["map"], told(r["loss"]), r["origin"]) for r in shown.rows()]
+    stored = [(r["id"], r["map"], as_shown(r["loss"]), r["origin"]) for r in finished.rows()]
     page.select_option("#oip-layer", "Conv2D_3")
     page.fill("#oip-map", "3,5-7")
     page.click("th[data-column=loss] button")
@@ -135,7 +157,7 @@ def test_oips_are_found_by_filter_and_order(browser, built, served, shown, schem
     assert watched.wrong == []
 
 
-def test_the_database_can_be_downloaded(browser, served, shown, tmp_path):
+def test_the_database_can_be_downloaded(browser, served, finished, tmp_path):
     import zipfile
 
     from oiplib import Store
@@ -145,4 +167,4 @@ def test_the_database_can_be_downloaded(browser, served, shown, tmp_path):
         page.click("a[download]")
     with zipfile.ZipFile(download.value.path()) as archive:
         archive.extract("oip.db", tmp_path)
-    assert Store(tmp_path / "oip.db").oip_ids() == shown.store.oip_ids()
+    assert Store(tmp_path / "oip.db").oip_ids() == finished.store.oip_ids()

@@ -15,8 +15,7 @@ from oiplib import (
     StudySpec,
     TrialSpec,
 )
-from oiplib.specs import Spec, start_of
-from oiplib.study import parse_ranges
+from oiplib.values import Spec, parse_ranges, start_of
 
 EXAMPLES = [
     CnnSpec(maps=(4, 5), momentum=0.25),

@@ -12,7 +12,7 @@ from oiplib import (
     pattern_images,
     resize,
 )
-from oiplib.patterns import distinct_blocks
+from oiplib.engine.patterns import distinct_blocks
 
 SHAPE = (28, 28, 1)
 

@@ -6,9 +6,10 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from oiplib import InputError, OipError, OipFilter, Store, Study
+from oiplib import InputError, OipError, OipFilter, Store, Study, scan, screen, try_fluctuations
 from oiplib.pictures import scaled
-from oiplib.specs import Spec, start_of
+from oiplib.search.screening import histogram_edges
+from oiplib.values import Spec, start_of
 
 
 def change(path, sql, *values):
@@ -18,20 +19,18 @@ def change(path, sql, *values):
 
 def test_every_result_survives_the_store(tiny_study, layer):
     """What the engine computes now is what the database gave back."""
-    from oiplib import precursor
-
     study, spec = tiny_study, tiny_study.spec
     searches = [
-        (spec.trials, precursor.try_fluctuations(layer, spec.trials, [0, 3, 7])),
-        (spec.scan, precursor.scan(layer, spec.scan, [0, 3, 7])),
+        (spec.trials, try_fluctuations(layer, spec.trials, [0, 3, 7])),
+        (spec.scan, scan(layer, spec.scan, [0, 3, 7])),
     ]
     stored = Store(study.store.name)
     n_oips = 0
     for kind, search in searches:
         for found in search:
-            (scan,) = stored.scans(study.layer.id, kind.sha256, found.map)
-            assert Spec.from_dict(scan.spec) == kind
-            for rung, row in zip(found.rungs, scan.rungs, strict=True):
+            (of_map,) = stored.scans(study.layer.id, kind.sha256, found.map)
+            assert Spec.from_dict(of_map.spec) == kind
+            for rung, row in zip(found.rungs, of_map.rungs, strict=True):
                 assert rung.steps == row.steps
                 np.testing.assert_array_equal(rung.starts, row.starts)
                 np.testing.assert_array_equal(rung.losses, row.losses)
@@ -67,20 +66,18 @@ def test_anyone_can_read_an_array(tiny_study):
 
 
 def test_a_screening_survives_the_store(tiny_study, layer):
-    from oiplib import precursor
-
-    grid = tiny_study.spec.scan.grid
-    whole = (0, grid.n_patterns)
-    row = Store(tiny_study.store.name).screening(tiny_study.layer.id, grid.sha256, whole)
-    found = precursor.screen(layer, grid)
+    spec = tiny_study.spec.scan.screening
+    whole = (0, spec.grid.n_patterns)
+    row = Store(tiny_study.store.name).screening(tiny_study.layer.id, spec.sha256, whole)
+    found = screen(layer, spec)
     for name in ("n_reacting", "top_indices", "top_responses", "top_preactivations", "histogram"):
         np.testing.assert_array_equal(getattr(row, name), getattr(found, name))
     assert row.n_patterns == found.n_patterns
-    np.testing.assert_array_equal(row.edges, precursor.HISTOGRAM_EDGES)
+    np.testing.assert_array_equal(row.edges, histogram_edges(spec))
 
 
 def test_the_network_survives_the_store(tiny_study):
-    from oiplib import network
+    from oiplib.engine import network
 
     row = Store(tiny_study.store.name).network(tiny_study.network.id)
     assert Spec.from_dict(row.spec) == tiny_study.spec.cnn
@@ -148,8 +145,7 @@ def test_the_same_result_is_the_same_row(copy, tiny_study):
     study = Study(copy, tiny_study.spec)
     before = study.rows()
     # A scan that keeps more finds the same OIPs and some others.
-    study.spec = study.spec.replace(scan=study.spec.scan.replace(n_oips=4))
-    study.derive_from_patterns([0, 3])
+    study.replace(scan=study.spec.scan.replace(n_oips=4)).derive_from_patterns([0, 3])
     after = study.rows()
     assert [row for row in after if row["id"] <= before_last(before)] == before
     keys = [(row["map"], str(row["start"]), str(row["spec"])) for row in after]

@@ -10,9 +10,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from oiplib import InputError, Study, ascend, fluctuation_images, network, pattern_images
-from oiplib.images import standardized
-from oiplib.specs import AscentSpec, GridSpec, stages_of, start_of
+from oiplib import InputError, Study, ascend, fluctuation_images, pattern_images
+from oiplib.engine import network
+from oiplib.engine.images import standardized
+from oiplib.study import questions
+from oiplib.study.networks import add_model
+from oiplib.values import AscentSpec, GridSpec, stages_of, start_of
 
 
 def runs(study):
@@ -29,12 +32,13 @@ def test_what_is_stored_is_not_computed_again(tiny_study, tiny_spec):
     assert runs(again) == before
     assert {status for _, status in before} == {"done"}
     kinds = [kind for kind, _ in before if kind not in ("react", "select")]
-    assert kinds == ["train", "screen", "derive", "derive", "restart"]
+    assert kinds == ["train", "screen", "derive", "derive", "null", "restart"]
 
 
-def test_a_selection_is_judged_by_ascents_of_which_none_is_dropped(tiny_study):
-    rows, spec = tiny_study.rows(), tiny_study.spec.scan
-    found = tiny_study.selection([0, 3, 7])
+def test_a_selection_is_judged_by_ascents_of_which_none_is_dropped(copy):
+    study = Study(copy)
+    rows, spec = study.rows(), study.spec.scan
+    found = questions.selection(study, [0, 3, 7])
     assert [scan.map for scan in found["article"]] == [0, 3, 7]
     for strategy, first_steps in (("article", 9), ("race", spec.rungs[0].ascent.n_epochs - 1)):
         for scan in found[strategy]:
@@ -44,16 +48,16 @@ def test_a_selection_is_judged_by_ascents_of_which_none_is_dropped(tiny_study):
             assert scan.rungs[1].steps == first_steps
     # The race's own starts stand among those, with the same losses at every rung they reached.
     for all_of_them in found["race"]:
-        raced = tiny_study.scans("pattern", all_of_them.map)[0]
+        raced = study.scans("pattern", all_of_them.map)[0]
         for rung, own in zip(all_of_them.rungs, raced.rungs, strict=True):
             stood = dict(zip(rung.starts.tolist(), rung.losses.tolist(), strict=True))
             common = [i for i, start in enumerate(own.starts.tolist()) if start in stood]
             assert [stood[own.starts[i]] for i in common] == own.losses[common].tolist()
-    assert tiny_study.rows() == rows
-    before = runs(tiny_study)
-    tiny_study.selection([0, 3, 7])
-    assert runs(tiny_study) == before
-    assert Study(tiny_study.store.name).spec == tiny_study.spec
+    assert study.rows() == rows
+    before = runs(study)
+    questions.selection(study, [0, 3, 7])
+    assert runs(study) == before
+    assert Study(copy).spec == study.spec
 
 
 def test_a_study_goes_on_from_its_database_alone(tiny_study):
@@ -96,7 +100,7 @@ def test_maps_are_found_by_their_first_origin(tiny_study):
 
 
 def test_every_map_has_an_oip_and_a_record(tiny_study, mnist):
-    table = tiny_study.map_table()
+    table = questions.map_table(tiny_study)
     assert [row["map"] for row in table] == list(range(12))
     assert all(row["loss"] > 0 and row["found by"] != "nothing" for row in table)
     images = standardized(tiny_study.dataset().train_images)
@@ -109,10 +113,10 @@ def test_every_map_has_an_oip_and_a_record(tiny_study, mnist):
 
 def test_a_screening_in_shards_is_the_whole_one(tiny_study, monkeypatch, tmp_path):
     """Parts from two processes' calls, one of them stopped halfway, merge to the same."""
-    from oiplib import precursor
+    from oiplib.search import screening
 
     cuts = [0, 100, 101, 300, 512]
-    monkeypatch.setattr(precursor, "parts_of", lambda grid: list(pairwise(cuts)))
+    monkeypatch.setattr(screening, "parts_of", lambda grid: list(pairwise(cuts)))
     path = tmp_path / "shards.db"
     source, target = sqlite3.connect(tiny_study.store.name), sqlite3.connect(path)
     with closing(source), closing(target):
@@ -140,8 +144,8 @@ def test_any_model_can_be_studied(tiny_study, tmp_path):
     path = tmp_path / "branched.keras"
     network.save(branched_model(), path)
     study = Study(tmp_path / "oip.db", tiny_study.spec)
-    id = study.add_model(path)
-    assert study.add_model(path) == id  # the same model is the same network
+    id = add_model(study.store, path)
+    assert add_model(study.store, path) == id  # the same model is the same network
     longer = tiny_study.spec.trials.replace(ascent=AscentSpec(n_epochs=100, epsilon=0.05))
     spec = tiny_study.spec.replace(trials=longer)
     study = Study(tmp_path / "oip.db", spec, network=id, layer="top")
@@ -158,13 +162,15 @@ def test_a_changed_data_file_is_another_training(digits, tiny_spec, tmp_path):
     path = tmp_path / "digits.npz"
     path.write_bytes(digits.read_bytes())
     spec = tiny_spec.replace(cnn=tiny_spec.cnn.replace(dataset=str(path), epochs=1))
-    first = Study(tmp_path / "oip.db", spec).network.id
+    first = Study(tmp_path / "oip.db", spec).train().id
     assert Study(tmp_path / "oip.db", spec).network.id == first
     with np.load(path) as arrays:
         changed = dict(arrays)
     changed["x_train"] = changed["x_train"][::-1]
     np.savez(path, **changed)
-    assert Study(tmp_path / "oip.db", spec).network.id != first
+    with pytest.raises(InputError, match="isn't the file that network 1 was trained on"):
+        Study(tmp_path / "oip.db", network=first).dataset()
+    assert Study(tmp_path / "oip.db", spec).train().id != first
 
 
 def test_a_killed_search_goes_on_and_ends_like_an_unbroken_one(tiny_study, tmp_path):
@@ -178,11 +184,10 @@ def test_a_killed_search_goes_on_and_ends_like_an_unbroken_one(tiny_study, tmp_p
     # One map in a batch at a time, so that there is something to kill between.
     program = (
         "from oiplib import Study; import sys; study = Study(sys.argv[1]);"
-        "study.spec = study.spec.__class__.from_json(sys.argv[2]);"
         "[study.derive_from_fluctuations([map]) for map in range(12)];"
         "[study.derive_from_patterns([map]) for map in range(12)]"
     )
-    command = [sys.executable, "-c", program, str(path), tiny_study.spec.to_json()]
+    command = [sys.executable, "-c", program, str(path)]
     process = subprocess.Popen(command)
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
@@ -197,7 +202,7 @@ def test_a_killed_search_goes_on_and_ends_like_an_unbroken_one(tiny_study, tmp_p
         kept = connection.execute("SELECT id, key FROM oips").fetchall()
     assert 0 < len(kept) < len(tiny_study.rows())
 
-    study = Study(path, tiny_study.spec)
+    study = Study(path)
     study.derive_from_fluctuations()
     study.derive_from_patterns()
     resumed = {oip.key: oip.image.tobytes() for oip in study.oips()}
@@ -208,7 +213,7 @@ def test_a_killed_search_goes_on_and_ends_like_an_unbroken_one(tiny_study, tmp_p
 
 def test_digits_that_excite_a_map_most_and_its_response_to_each_class(copy, tiny_study):
     study = Study(copy)
-    row = study.reaction("digit")
+    row = questions.reaction(study, "digit")
     data = tiny_study.dataset()
     responses = tiny_study.engine(standardized(data.train_images))
     for map in (0, 5, 11):
@@ -220,22 +225,23 @@ def test_digits_that_excite_a_map_most_and_its_response_to_each_class(copy, tiny
             mean = responses[data.train_labels == label, map].mean()
             assert row.class_means[map, label] == pytest.approx(mean, rel=1e-5)
     assert len(row.images) == len(np.unique(row.top_images))
-    random = study.reaction("fluctuation")
+    random = questions.reaction(study, "fluctuation")
     assert random.class_means.shape == (12, 0)
     assert len(random.images) == 0
     assert (random.top_responses.max(axis=1) > 0).tolist() == (random.n_reacting > 0).tolist()
 
 
 def test_how_different_the_patterns_of_a_map_are(copy, tiny_study):
-    from oiplib.uniqueness import similarities
-    from oiplib.variety import restart, square
+    from oiplib.analysis.restarts import restart
+    from oiplib.analysis.similarity import similarities
+    from oiplib.analysis.variety import square
 
     study = Study(copy)
     assert study.spec.variety == tiny_study.spec.variety
     before = runs(study)
-    found = study.varieties()
+    found = questions.varieties(study)
     assert runs(study) == before
-    for each in restart(study.engine, study.spec.variety, [0, 3]):
+    for each in restart(study.engine, study.spec.variety.null, [0, 3]):
         row = found[each.map]
         # The numbers lead back to the same ascents, whichever maps are restarted with it.
         assert row.starts.tolist() == each.starts.tolist()
@@ -245,19 +251,10 @@ def test_how_different_the_patterns_of_a_map_are(copy, tiny_study):
         assert row.best_loss == row.losses.max()
         assert row.n_patterns == row.patterns.max() + 1
         assert len(row.images) == min(8, row.n_patterns)
-        assert row.null_peaks.sum() == row.null_features.sum() == len(row.peaks)
+        for counts in (row.null.peaks, row.null.features):
+            assert counts[each.map].sum() == len(row.peaks)
+        assert row.null.n_starts[each.map] == row.n_starts
         best = each.images[np.argmax(np.where(row.patterns == 0, each.losses, -1))]
         assert np.corrcoef(row.images[0].ravel(), best.ravel())[0, 1] > 0.999
-        different = row.unlike_losses[row.unlike_alike < row.threshold]
+        different = row.unlike_losses[row.unlike_alike < row.null.threshold]
         assert row.unlike_loss == (different.max() if len(different) else None)
-
-
-def test_one_more_map_gets_a_null_of_its_own(copy):
-    with closing(sqlite3.connect(copy)) as connection, connection:
-        connection.execute("DELETE FROM varieties")
-    study = Study(copy)
-    study.spec = study.spec.replace(variety=study.spec.variety.replace(n_starts=3))
-    row = study.varieties([3])[3]
-    assert row.null_peaks.sum() == 3
-    assert list(study.varieties([3])) == [3]
-    assert len(study.store.varieties(study.layer.id, study.spec.variety.sha256)) == 1

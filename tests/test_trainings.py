@@ -3,16 +3,25 @@
 import numpy as np
 import pytest
 
-from oiplib import InputError, Study, network
-from oiplib.check import problems
-from oiplib.matching import assigned
-from oiplib.trainings import WAYS, correspondences, limits, partners, relation, summary, trainings
+from oiplib import InputError, Store, Study
+from oiplib.analysis.matching import assigned
+from oiplib.engine import network
+from oiplib.study.check import problems
+from oiplib.study.networks import add_model
+from oiplib.study.trainings import (
+    WAYS,
+    correspondences,
+    limits,
+    partners,
+    relation,
+    summary,
+    trainings,
+)
 
 
 @pytest.fixture(scope="module")
-def study(shown):
-    correspondences(shown)
-    return shown
+def study(finished):
+    return finished
 
 
 def runs(study):
@@ -22,13 +31,15 @@ def runs(study):
 
 def test_four_trainings_differ_in_pairs(study):
     four = trainings(study)
-    seeds = {(each.spec.cnn.weights_seed, each.spec.cnn.order_seed) for each in four}
+    seeds = {(training.spec.cnn.weights_seed, training.spec.cnn.order_seed) for training in four}
     assert seeds == {(0, 0), (0, 1), (1, 0), (1, 1)}
-    assert len({each.network.weights_sha256 for each in four}) == 4
-    told = [relation(a, b) for i, a in enumerate(four) for b in four[i + 1 :]]
-    assert sorted(told) == ["both"] * 2 + ["order"] * 2 + ["weights"] * 2
+    assert len({training.network.weights_sha256 for training in four}) == 4
+    relations = [relation(a, b) for i, a in enumerate(four) for b in four[i + 1 :]]
+    assert sorted(relations) == ["both"] * 2 + ["order"] * 2 + ["weights"] * 2
     # Whichever of them asks, the four are the same.
-    assert {each.network.id for each in trainings(four[2])} == {each.network.id for each in four}
+    assert {training.network.id for training in trainings(four[2])} == {
+        training.network.id for training in four
+    }
 
 
 def test_every_layer_and_pair_is_compared_both_ways(study):
@@ -67,21 +78,21 @@ def test_the_summary_tells_who_is_matched(study):
     for line, row in zip(table, trained, strict=True):
         _, values = assigned(row.scores)
         assert line["activations: matched"] == np.mean(values > limit["matched"])
-    told = partners(study, rows, [0, 5])
-    assert [line["map"] for line in told] == [0, 5]
-    assert all(len(line) == 4 for line in told)
+    table = partners(study, rows, [0, 5])
+    assert [line["map"] for line in table] == [0, 5]
+    assert all(len(line) == 4 for line in table)
 
 
 def test_a_model_has_no_other_training(study, tmp_path):
     network.save(study.model, tmp_path / "m.keras")
-    other = Study(tmp_path / "m.db")
-    of_model = Study(tmp_path / "m.db", network=other.add_model(tmp_path / "m.keras"))
+    store = Store(tmp_path / "m.db", create=True)
+    of_model = Study(store, network=add_model(store, tmp_path / "m.keras"))
     with pytest.raises(InputError, match="came as a model"):
         correspondences(of_model)
 
 
 def test_the_command_tells_it(study, oip):
-    told = oip("compare", "--db", study.store.name, "--maps", "0-1", check=0).stdout
-    assert told.count("Conv2D_1") == 6
-    assert "untrained" not in told
+    output = oip("compare", "--db", study.store.name, "--maps", "0-1", check=0).stdout
+    assert output.count("Conv2D_1") == 6
+    assert "untrained" not in output
     assert oip("compare", "--db", "none.db").returncode == 1

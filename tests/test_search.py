@@ -10,6 +10,7 @@ from oiplib import (
     InputError,
     RungSpec,
     ScanSpec,
+    ScreeningSpec,
     TrialSpec,
     ascend,
     distinct,
@@ -20,7 +21,8 @@ from oiplib import (
     screen,
     try_fluctuations,
 )
-from oiplib.precursor import HISTOGRAM_EDGES, _strongest, parts_of
+from oiplib.engine.patterns import cells_of
+from oiplib.search.screening import _strongest, histogram_edges, parts_of
 
 GRID = GridSpec((0.2, 0.8), 3, 3)
 ARTICLE = ScanSpec(
@@ -53,26 +55,28 @@ def all_patterns(layer):
 def test_screening_agrees_with_showing_all_patterns_at_once(layer, all_patterns):
     indices, images, responses = all_patterns
     before = layer.respond(images)[1]
-    found = screen(layer, GRID, n_top=5)
-    assert found.n_patterns == len(indices) == 510
-    np.testing.assert_array_equal(found.n_reacting, (responses > 0).sum(axis=0))
+    spec = ScreeningSpec(GRID, n_top=5, decades=(-3, 2), n_bins=7)
+    edges = histogram_edges(spec)
+    np.testing.assert_allclose(edges, np.logspace(-3, 2, 36))
+    screening = screen(layer, spec)
+    assert screening.n_patterns == len(indices) == 510
+    np.testing.assert_array_equal(screening.n_reacting, (responses > 0).sum(axis=0))
     for map in range(layer.n_maps):
         key = np.where(responses[:, map] > 0, responses[:, map], before[:, map])
         order = np.argsort(-key, kind="stable")[:5]
-        np.testing.assert_array_equal(found.top_indices[map], indices[order])
-        np.testing.assert_array_equal(found.top_responses[map], responses[order, map])
-        np.testing.assert_array_equal(found.top_preactivations[map], before[order, map])
+        np.testing.assert_array_equal(screening.top_indices[map], indices[order])
+        np.testing.assert_array_equal(screening.top_responses[map], responses[order, map])
+        np.testing.assert_array_equal(screening.top_preactivations[map], before[order, map])
         positive = responses[:, map][responses[:, map] > 0]
-        inside = np.clip(positive, HISTOGRAM_EDGES[0], HISTOGRAM_EDGES[-1])
-        np.testing.assert_array_equal(
-            found.histogram[map], np.histogram(inside.astype(np.float64), HISTOGRAM_EDGES)[0]
-        )
+        inside = np.clip(positive.astype(np.float64), edges[0], edges[-1])
+        np.testing.assert_array_equal(screening.histogram[map], np.histogram(inside, edges)[0])
 
 
 def test_parts_of_a_grid_merge_to_the_whole(layer):
-    whole = screen(layer, GRID, n_top=7)
+    spec = ScreeningSpec(GRID, n_top=7)
+    whole = screen(layer, spec)
     cuts = [0, 3, 200, 201, 330, 512]
-    parts = [screen(layer, GRID, part, n_top=7) for part in pairwise(cuts)]
+    parts = [screen(layer, spec, part) for part in pairwise(cuts)]
     again = merged([merged(parts[:2], 7), *parts[2:]], 7)
     for name in ("n_reacting", "top_indices", "top_responses", "top_preactivations", "histogram"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(again, name))
@@ -97,24 +101,43 @@ def test_of_equal_keys_the_earlier_stands_first():
 def test_pruning_changes_nothing(layer, all_patterns):
     """The article's procedure without pruning, on whole arrays, finds the same."""
     indices, images, _ = all_patterns
-    for found in scan(layer, ARTICLE, [1, 5]):
-        owners = np.full(len(images), found.map)
+    for of_map in scan(layer, ARTICLE, [1, 5]):
+        owners = np.full(len(images), of_map.map)
         every = ascend(layer, images, owners, ARTICLE.rungs[0].ascent).losses
         order = np.argsort(-every, kind="stable")[:3]
-        assert found.rungs[1].starts.tolist() == indices[order].tolist()
+        assert of_map.rungs[1].starts.tolist() == indices[order].tolist()
         reacting = every > 0
-        np.testing.assert_array_equal(found.rungs[0].starts, indices[reacting])
-        np.testing.assert_array_equal(found.rungs[0].losses, every[reacting])
+        np.testing.assert_array_equal(of_map.rungs[0].starts, indices[reacting])
+        np.testing.assert_array_equal(of_map.rungs[0].losses, every[reacting])
         final = ascend(layer, images[order], owners[:3], ARTICLE.climb)
-        np.testing.assert_array_equal(found.rungs[1].losses, final.losses)
+        np.testing.assert_array_equal(of_map.rungs[1].losses, final.losses)
         best = np.argsort(-final.losses, kind="stable")[: ARTICLE.n_oips]
-        assert [start.index for start in found.starts] == indices[order[best]].tolist()
-        assert final.images[best].tobytes() == found.ascents.images.tobytes()
+        assert [start.index for start in of_map.starts] == indices[order[best]].tolist()
+        assert final.images[best].tobytes() == of_map.ascents.images.tobytes()
+
+
+@pytest.mark.parametrize("alike", [0.9, 0.3])
+def test_strong_starts_of_a_race_are_the_strongest_that_differ(layer, all_patterns, alike):
+    spec = RACE.replace(alike=alike)
+    indices, images, responses = all_patterns
+    before = layer.respond(images)[1]
+    cells = np.corrcoef(np.array(GRID.values)[cells_of(GRID, indices)])
+    for of_map in scan(layer, spec, [0, 7]):
+        answers, preactivations = responses[:, of_map.map], before[:, of_map.map]
+        order = np.argsort(-np.where(answers > 0, answers, preactivations), kind="stable")
+        strong: list[int] = []
+        for i in order[: spec.n_top]:
+            if len(strong) < 8 and all(cells[i, k] <= alike for k in strong):
+                strong.append(i)
+        starts = of_map.rungs[0].starts.tolist()
+        assert starts[: len(strong)] == indices[strong].tolist()
+        assert len(starts) == len(set(starts)) == 16
+        assert np.isin(starts, indices).all()
 
 
 @pytest.mark.parametrize("spec", [ARTICLE, RACE], ids=["article", "race"])
 def test_a_scan_does_not_depend_on_the_maps_beside_it(layer, spec):
-    together = {found.map: found for found in scan(layer, spec, [7, 2, 4])}
+    together = {of_map.map: of_map for of_map in scan(layer, spec, [7, 2, 4])}
     assert list(together) == [7, 2, 4]
     (alone,) = scan(layer, spec, [2])
     assert alone.starts == together[2].starts
@@ -122,33 +145,33 @@ def test_a_scan_does_not_depend_on_the_maps_beside_it(layer, spec):
 
 
 def test_the_best_of_each_rung_go_on(layer):
-    for found in scan(layer, RACE, [0, 3, 9]):
-        start, first, second, third = found.rungs
-        assert [len(rung.starts) for rung in found.rungs] == [16, 16, 6, 3]
-        assert [rung.steps for rung in found.rungs] == [0, 5, 12, 26]
+    for of_map in scan(layer, RACE, [0, 3, 9]):
+        start, first, second, third = of_map.rungs
+        assert [len(rung.starts) for rung in of_map.rungs] == [16, 16, 6, 3]
+        assert [rung.steps for rung in of_map.rungs] == [0, 5, 12, 26]
         assert len(set(start.starts)) == 16
         for before, after in ((first, second), (second, third)):
             order = np.argsort(-before.losses, kind="stable")[: len(after.starts)]
             np.testing.assert_array_equal(after.starts, before.starts[order])
         order = np.argsort(-third.losses, kind="stable")[:2]
-        assert [s.index for s in found.starts] == third.starts[order].tolist()
-        np.testing.assert_array_equal(found.ascents.losses, third.losses[order])
+        assert [s.index for s in of_map.starts] == third.starts[order].tolist()
+        np.testing.assert_array_equal(of_map.ascents.losses, third.losses[order])
 
 
 def test_a_finalist_has_gone_through_the_climb_of_its_spec(layer):
     """Stage by stage through `ascend`, from the pattern alone: the same bytes."""
-    (found,) = scan(layer, RACE, [3])
-    indices = np.array([start.index for start in found.starts])
+    (of_map,) = scan(layer, RACE, [3])
+    indices = np.array([start.index for start in of_map.starts])
     image = pattern_images(GRID, indices, layer.image_shape)
     traces = []
     for stage in RACE.climb.stages:
         part = ascend(layer, image, np.full(len(indices), 3), stage)
         image = part.images
         traces.append(part.traces if not traces else part.traces[:, 1:])
-    assert image.tobytes() == found.ascents.images.tobytes()
-    np.testing.assert_array_equal(np.concatenate(traces, axis=1), found.ascents.traces)
-    assert found.ascents.report_steps.tolist() == [0, 3, 5, 12, 15, 18, 26]
-    assert found.ascents.frames[:, -1].tobytes() == image.tobytes()
+    assert image.tobytes() == of_map.ascents.images.tobytes()
+    np.testing.assert_array_equal(np.concatenate(traces, axis=1), of_map.ascents.traces)
+    assert of_map.ascents.report_steps.tolist() == [0, 3, 5, 12, 15, 18, 26]
+    assert of_map.ascents.frames[:, -1].tobytes() == image.tobytes()
 
 
 def test_a_race_finds_what_the_plain_ascent_cannot(layer, all_patterns):
@@ -164,15 +187,15 @@ def test_a_race_finds_what_the_plain_ascent_cannot(layer, all_patterns):
 
 def test_trials_ascend_exactly_the_starts_that_get_a_response(layer):
     spec = TrialSpec(FluctuationSpec(), n_trials=5, ascent=AscentSpec(n_epochs=10))
-    for found in try_fluctuations(layer, spec, range(layer.n_maps)):
-        (rung,) = found.rungs
+    for of_map in try_fluctuations(layer, spec, range(layer.n_maps)):
+        (rung,) = of_map.rungs
         assert rung.starts.tolist() == [0, 1, 2, 3, 4]
         reacting = [int(t) for t in rung.starts[rung.losses > 0]]
-        assert [start.trial for start in found.starts] == reacting
-        assert {start.map for start in found.starts} <= {found.map}
+        assert [start.trial for start in of_map.starts] == reacting
+        assert {start.map for start in of_map.starts} <= {of_map.map}
         if reacting:
-            images = fluctuation_images(found.starts, layer.image_shape)
-            assert found.ascents.frames[:, 0].tobytes() == images.tobytes()
+            images = fluctuation_images(of_map.starts, layer.image_shape)
+            assert of_map.ascents.frames[:, 0].tobytes() == images.tobytes()
 
 
 def test_an_unknown_map_is_refused(layer):

@@ -3,11 +3,11 @@ import pytest
 from test_ascent import branched_model
 
 from oiplib import InputError, LayerMaps
-from oiplib._tf import keras
+from oiplib.engine.tf import keras
 
 
 def test_a_response_is_the_mean_activation(tiny_study, layer, mnist):
-    from oiplib.images import standardized
+    from oiplib.engine.images import standardized
 
     images = standardized(mnist.test_images[:40])
     until = keras.Model(tiny_study.model.inputs, tiny_study.model.get_layer("Conv2D_3").output)

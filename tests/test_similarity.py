@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
-from oiplib.uniqueness import (
+from oiplib.analysis.layout import layout
+from oiplib.analysis.repetition import equally_coarse, repetition
+from oiplib.analysis.similarity import (
     aligned,
     all_pairs,
     clusters,
-    equally_coarse,
-    layout,
     of_pairs,
-    repetition,
     shoved,
     similarities,
     spectra_of,
@@ -33,10 +32,10 @@ def images():
 
 
 def test_it_is_the_cross_correlation(images):
-    found = similarities(images[:3], images)
+    peaks = similarities(images[:3], images)
     for i in range(3):
         for j in range(5):
-            assert found[i, j] == pytest.approx(direct(images[i], images[j]), abs=1e-5)
+            assert peaks[i, j] == pytest.approx(direct(images[i], images[j]), abs=1e-5)
 
 
 def test_copies_are_alike_and_others_are_not():
@@ -48,13 +47,13 @@ def test_copies_are_alike_and_others_are_not():
     other = np.zeros_like(blob)
     other[8:18, 9:19] = rng.normal(size=(10, 10, 1))
     to = np.stack([blob, moved, 3 * blob + 7, noisy, -blob, other])
-    found = similarities(to[:1], to)[0]
-    assert found[0] == pytest.approx(1)
-    assert found[1] > 0.95
-    assert found[2] == pytest.approx(1)
-    assert found[3] > 0.9
-    assert found[4] < 0.6
-    assert found[5] < 0.6
+    peaks = similarities(to[:1], to)[0]
+    assert peaks[0] == pytest.approx(1)
+    assert peaks[1] > 0.95
+    assert peaks[2] == pytest.approx(1)
+    assert peaks[3] > 0.9
+    assert peaks[4] < 0.6
+    assert peaks[5] < 0.6
 
 
 def test_a_constant_image_is_like_nothing():
@@ -94,9 +93,9 @@ def test_all_pairs_are_the_upper_triangle(channels):
     i, j = np.triu_indices(7, 1)
     np.testing.assert_allclose(peaks, whole[i, j], atol=1e-5)
     assert (shifts == moved[i, j]).all()
-    chosen, others = spectra_of(images[:4]), spectra_of(images[4:])
-    found = of_pairs(chosen, others, np.array([0, 3, 3]), np.array([2, 0, 1]))
-    np.testing.assert_allclose(found, whole[[0, 3, 3], [6, 4, 5]], atol=1e-5)
+    first, second = spectra_of(images[:4]), spectra_of(images[4:])
+    peaks = of_pairs(first, second, np.array([0, 3, 3]), np.array([2, 0, 1]))
+    np.testing.assert_allclose(peaks, whole[[0, 3, 3], [6, 4, 5]], atol=1e-5)
 
 
 def test_an_image_is_shoved_just_out_of_reach():
@@ -117,7 +116,7 @@ def test_an_image_is_shoved_just_out_of_reach():
 
 @pytest.mark.parametrize("shift", [(9, 0), (0, 10), (8, 6), (7, -9)])
 def test_a_planted_repetition_is_found(shift):
-    """A pattern stands twice in noise: how far apart is told, and it beats the null."""
+    """A pattern stands twice in noise: the distance is found, and it beats the null."""
     rng = np.random.default_rng(7)
     image = 0.2 * rng.normal(size=(28, 28, 1))
     pattern = rng.normal(size=(7, 7, 1))
@@ -182,8 +181,8 @@ def test_clusters_are_found_where_they_were_planted():
     kinds = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2])
     patterns = rng.normal(size=(3, 12, 12, 1))
     images = np.stack([placed(patterns[kind]) for kind in kinds])
-    each = np.arange(200)
-    null = of_pairs(spectra_of(unrelated(200)), spectra_of(unrelated(200)), each, each)
+    indices = np.arange(200)
+    null = of_pairs(spectra_of(unrelated(200)), spectra_of(unrelated(200)), indices, indices)
     labels = clusters(similarities(images, images), float(np.quantile(null, 0.99)))
     assert labels.tolist() == kinds.tolist()
     assert clusters(np.ones((1, 1)), 0.5).tolist() == [0]
