@@ -32,6 +32,7 @@ from oiplib import (
     GridSpec,
     LayerMaps,
     ScanSpec,
+    ScreeningSpec,
     Study,
     ascend,
     fluctuation_images,
@@ -39,10 +40,11 @@ from oiplib import (
     scan,
     screen,
 )
-from oiplib.patterns import distinct_blocks
-from oiplib.precursor import Screening, parts_of
-from oiplib.trainings import correspondences
-from oiplib.variety import compare
+from oiplib.analysis.variety import pairs_between, pairs_within
+from oiplib.engine.patterns import distinct_blocks
+from oiplib.search.screening import Screening, parts_of
+from oiplib.study import rows as study_rows
+from oiplib.study.chapters import CHAPTERS, prepare
 
 HERE = Path(__file__).parent
 #: The Python of the environment in which the others are installed (`make bench` makes it).
@@ -54,8 +56,8 @@ Rows = list[tuple[str, str]]
 
 def rates(study: Study) -> Rows:
     """Gradient images per second: batched, one image at a time, by others, matrix product."""
-    from oiplib._tf import keras, tf
-    from oiplib.images import standardize
+    from oiplib.engine.images import standardize
+    from oiplib.engine.tf import keras, tf
 
     layer, n = study.engine, 5120
     rng = np.random.default_rng(SEED)
@@ -102,10 +104,10 @@ def rates(study: Study) -> Rows:
 
 def _profile(layer: LayerMaps, step: float, product: float) -> Rows:
     """Where the seconds of one image's gradient step go, each part as a share of the whole."""
-    from oiplib._tf import keras, tf
+    from oiplib.engine.tf import keras, tf
 
-    assert layer._own is not None
-    until, own = layer._own
+    assert layer._own_maps is not None
+    until, own_maps = layer._until_layer, layer._own_maps
     maps, rows, rest = tf.constant(np.arange(128) % layer.n_maps), [], 1.0
     rng = np.random.default_rng(SEED)
     parts: list[tuple[str, Any, tuple[int, ...]]] = [
@@ -113,7 +115,7 @@ def _profile(layer: LayerMaps, step: float, product: float) -> Rows:
         for part in until.layers
         if not isinstance(part, (keras.layers.InputLayer, keras.layers.Identity))
     ]
-    parts.append((f"{LAYER}, own map", lambda x: own(x, maps), until.output.shape[1:]))
+    parts.append((f"{LAYER}, own map", lambda x: own_maps(x, maps), until.output.shape[1:]))
     for name, part, shape in parts:
         x = tf.constant(rng.standard_normal((128, *shape)), tf.float32)
 
@@ -160,7 +162,7 @@ def race(study: Study) -> Rows:
     """The race against the article's procedure, and against full ascents of random starts."""
     layer = study.engine
     maps = np.sort(np.random.default_rng(SEED).permutation(layer.n_maps)[:24])
-    screening = study._screening_of(study.screening())
+    screening = study_rows.screening_of(study.screening())
     maps = np.union1d(maps, np.flatnonzero(screening.n_reacting == 0)[:2])
     found: dict[str, dict[int, float]] = {}
     seconds, gradients = {}, {}
@@ -195,11 +197,11 @@ def race(study: Study) -> Rows:
 def scaling(study: Study) -> Rows:
     """Screening, race and finalists for more and more maps, as time per map."""
     layer = study.engine
-    list(scan(layer, ScanSpec(), [0], study._screening_of(study.screening())))  # compiled
+    list(scan(layer, ScanSpec(), [0], study_rows.screening_of(study.screening())))  # compiled
     times = {}
     for n in (16, 32, 64, 128):
         begin = time.perf_counter()
-        screening = screen(layer, GridSpec())
+        screening = screen(layer, ScreeningSpec())
         list(scan(layer, ScanSpec(), range(n), screening))
         times[n] = time.perf_counter() - begin
     told = ", ".join(f"{n}: {times[n] / n / (times[128] / 128):.2f}" for n in times)
@@ -224,14 +226,14 @@ def screening_5_9(study: Study) -> Rows:
         command = [sys.executable, __file__, "screen", str(path), grid.to_json()]
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         half = len(parts_of(grid)) // 2
-        layer_id = study.layer.id
-        while len(Study(path).store.screened_parts(layer_id, grid.sha256)) < half:
+        layer_id, spec_sha256 = study.layer.id, ScreeningSpec(grid).sha256
+        while len(Study(path).store.screened_parts(layer_id, spec_sha256)) < half:
             time.sleep(0.2)
         child.kill()
         child.wait()
-        left = len(Study(path).store.screened_parts(layer_id, grid.sha256))
+        left = len(Study(path).store.screened_parts(layer_id, spec_sha256))
         subprocess.run(command, check=True, capture_output=True)
-        again = Study._screening_of(Study(path).screening(grid))
+        again = study_rows.screening_of(Study(path).screening(grid))
     same = all(
         np.array_equal(*values) for values in zip(astuple(unbroken), astuple(again), strict=True)
     )
@@ -242,12 +244,12 @@ def screening_5_9(study: Study) -> Rows:
 def screening_3_16(study: Study) -> Rows:
     """A stretch of 3^16 patterns on a 4 x 4 grid, at the rate of 5^9."""
     small, large = GridSpec((0, 0.25, 0.5, 0.75, 1)), GridSpec(rows=4, columns=4)
-    screen(study.engine, large, (0, 8192))  # compiled
+    screen(study.engine, ScreeningSpec(large), (0, 8192))  # compiled
 
     def rate(grid: GridSpec) -> float:
         middle = grid.n_patterns // 2
         begin = time.perf_counter()
-        found = screen(study.engine, grid, (middle, middle + 2**18))
+        found = screen(study.engine, ScreeningSpec(grid), (middle, middle + 2**18))
         return found.n_patterns / (time.perf_counter() - begin)
 
     rates = rate(small), rate(large)
@@ -271,9 +273,14 @@ def similarities(study: Study) -> Rows:
         )
         for map in range(128)
     ]
-    n = sum(len(pairs.peaks) + len(pairs.null) for pairs in compare(images[:2])) * 64
+
+    def compare(images: list[np.ndarray]) -> int:
+        within = [pairs_within(of_map).peaks for of_map in images]
+        return sum(map(len, [*within, *pairs_between(images)]))
+
+    n = compare(images[:2]) * 64
     pixels = _seconds(lambda: compare(images))
-    features = _seconds(lambda: compare([study.engine.features(own) for own in images]))
+    features = _seconds(lambda: compare([study.engine.features(of_map) for of_map in images]))
     return [
         (f"similarities of {n:,} pairs (128 maps x 64 images, and a null): share of 60 s",
          f"{pixels / 60:.2f}"),
@@ -283,15 +290,14 @@ def similarities(study: Study) -> Rows:
 
 def site(study: Study) -> Rows:
     """Notebooks by forked and by stock kernels; the book, fresh and again."""
-    from oiplib import book, notebooks
+    from oiplib.publish import book, notebooks
 
     maps = range(study.layer.n_maps)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         _copy(Path(study.store.name), path / "oip.db")
         copy = Study(path / "oip.db")
-        copy.prepare()
-        correspondences(copy)
+        prepare(copy)
         some = maps[:16]
         forked, stock = (
             _seconds(lambda kind=kind: notebooks.run(
@@ -300,7 +306,7 @@ def site(study: Study) -> Rows:
             for kind in (False, True)
         )  # fmt: skip
         everything = path / "site.work" / "notebooks"
-        n = len(notebooks.CHAPTERS) + len(maps)
+        n = len(CHAPTERS) + len(maps)
         all_of_them = _seconds(lambda: notebooks.run(copy, everything, maps=maps, workers=2))
         fresh = _seconds(lambda: book.build(copy, path / "site", maps))
         again = _seconds(lambda: book.build(copy, path / "site", maps))
@@ -340,7 +346,7 @@ def _empty_notebook(folder: Path) -> float:
     import nbformat
     import papermill
 
-    from oiplib.kernels import ForkedKernelManager
+    from oiplib.publish.kernels import ForkedKernelManager
 
     about = {"name": "python3", "display_name": "Python 3", "language": "python"}
     metadata = {"kernelspec": about, "language_info": {"name": "python"}}
@@ -392,12 +398,13 @@ def _section(name: str, db: Path) -> Rows:
 
 def _screening_rows(study: Study, grid: GridSpec) -> tuple[Rows, Screening]:
     layer = study.engine
-    screen(layer, grid, (0, 8192))  # compiled
+    spec = ScreeningSpec(grid)
+    screen(layer, spec, (0, 8192))  # compiled
     indices = np.concatenate(list(distinct_blocks(grid, 0, 16384)))
     images = pattern_images(grid, indices, layer.image_shape)
     forward = max(len(images) / _seconds(lambda: layer.respond(images)) for _ in range(3))
     begin = time.perf_counter()
-    found: Screening = screen(layer, grid)
+    found: Screening = screen(layer, spec)
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     name = f"{len(grid.values)}^{grid.rows * grid.columns}"

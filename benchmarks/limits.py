@@ -26,9 +26,10 @@ TOLERANCE = 0.01
 #: Prints a replayed sample as JSON; the batch size may be another one.
 REPLAY = """
 import dataclasses, functools, json, sys
-from oiplib import Store, ascent
-from oiplib.replay import replay
-from oiplib.study import environment
+from oiplib import Store
+from oiplib.engine import ascent
+from oiplib.study.replay import replay
+from oiplib.study.runs import environment
 if int(sys.argv[2]):
     ascent.ascend = functools.partial(ascent.ascend, batch_size=int(sys.argv[2]))
 store = Store(sys.argv[1])
@@ -43,7 +44,7 @@ print(json.dumps([dataclasses.asdict(each) for each in found]))
 TRAIN = """
 import sys
 from oiplib import CnnSpec, Study, StudySpec
-print(Study(sys.argv[1], StudySpec(cnn=CnnSpec(epochs=1))).network.weights_sha256)
+print(Study(sys.argv[1], StudySpec(cnn=CnnSpec(epochs=1))).train().weights_sha256)
 """
 
 ONE_THREAD = ["taskset", "-c", "0"]

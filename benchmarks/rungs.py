@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from oiplib import AscentSpec, RungSpec, ScanSpec, Study, scan
+from oiplib.study.rows import screening_of
 
 # (starts, steps, size of a step, schedule) of each rung; the first climbs the pre-activation.
 TRIED = {
@@ -52,7 +53,7 @@ def main() -> None:
     study = Study()
     layer = study.engine
     maps = np.sort(np.random.default_rng(1).permutation(layer.n_maps)[:40])
-    screening = study._screening_of(study.screening())
+    screening = screening_of(study.screening())
 
     def best(spec: ScanSpec) -> np.ndarray:
         found = scan(layer, spec, maps, screening)
