@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from .arrays import Array
+from .arrays import Array, NumpyArray
 from .tables import Base, Layer
 
 
@@ -30,12 +29,12 @@ class Reaction(Base):
     spec: Mapped[dict[str, Any]]
     spec_sha256: Mapped[str]
     n_images: Mapped[int]
-    n_reacting: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
-    strongest_preactivation: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
-    top_images: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
-    top_responses: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
-    class_means: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
-    images: Mapped[np.ndarray] = mapped_column(Array("uint8", 4))
+    n_reacting: Mapped[NumpyArray] = mapped_column(Array("int64", 1))
+    strongest_preactivation: Mapped[NumpyArray] = mapped_column(Array("float32", 1))
+    top_images: Mapped[NumpyArray] = mapped_column(Array("int64", 2))
+    top_responses: Mapped[NumpyArray] = mapped_column(Array("float32", 2))
+    class_means: Mapped[NumpyArray] = mapped_column(Array("float32", 2))
+    images: Mapped[NumpyArray] = mapped_column(Array("uint8", 4))
     layer: Mapped[Layer] = relationship(lazy="joined")
 
     __table_args__ = (
@@ -43,8 +42,10 @@ class Reaction(Base):
         CheckConstraint("kind IN ('fluctuation', 'digit')"),
     )
 
-    def pictures(self, map: int) -> np.ndarray:
+    def pictures(self, map: int) -> NumpyArray:
         """The data set's images that a map responds to most: (n, height, width, channels)."""
+        import numpy as np
+
         return self.images[np.searchsorted(np.unique(self.top_images), self.top_images[map])]
 
 
@@ -66,9 +67,9 @@ class Null(Base):
     spec_sha256: Mapped[str]
     threshold: Mapped[float]
     feature_threshold: Mapped[float]
-    n_starts: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
-    peaks: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
-    features: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+    n_starts: Mapped[NumpyArray] = mapped_column(Array("int64", 1))
+    peaks: Mapped[NumpyArray] = mapped_column(Array("int64", 2))
+    features: Mapped[NumpyArray] = mapped_column(Array("int64", 2))
     layer: Mapped[Layer] = relationship(lazy="joined")
 
     __table_args__ = (UniqueConstraint("layer_id", "spec_sha256"),)
@@ -104,16 +105,16 @@ class Variety(Base):
     median: Mapped[float | None]
     best_loss: Mapped[float]
     unlike_loss: Mapped[float | None]
-    starts: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
-    losses: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
-    patterns: Mapped[np.ndarray] = mapped_column(Array("int16", 1))
-    peaks: Mapped[np.ndarray] = mapped_column(Array("float16", 1))
-    features: Mapped[np.ndarray] = mapped_column(Array("float16", 1))
-    shifts: Mapped[np.ndarray] = mapped_column(Array("int16", 2))
-    images: Mapped[np.ndarray] = mapped_column(Array("uint8", 4))
-    unlike_losses: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
-    unlike_alike: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
-    unlike_images: Mapped[np.ndarray] = mapped_column(Array("uint8", 4))
+    starts: Mapped[NumpyArray] = mapped_column(Array("int64", 1))
+    losses: Mapped[NumpyArray] = mapped_column(Array("float32", 1))
+    patterns: Mapped[NumpyArray] = mapped_column(Array("int16", 1))
+    peaks: Mapped[NumpyArray] = mapped_column(Array("float16", 1))
+    features: Mapped[NumpyArray] = mapped_column(Array("float16", 1))
+    shifts: Mapped[NumpyArray] = mapped_column(Array("int16", 2))
+    images: Mapped[NumpyArray] = mapped_column(Array("uint8", 4))
+    unlike_losses: Mapped[NumpyArray] = mapped_column(Array("float32", 1))
+    unlike_alike: Mapped[NumpyArray] = mapped_column(Array("float32", 1))
+    unlike_images: Mapped[NumpyArray] = mapped_column(Array("uint8", 4))
     layer: Mapped[Layer] = relationship(lazy="joined")
     null: Mapped[Null] = relationship(lazy="joined")
 
@@ -149,8 +150,8 @@ class Correspondence(Base):
     images_sha256: Mapped[str]
     median: Mapped[float]
     shuffled_median: Mapped[float]
-    scores: Mapped[np.ndarray] = mapped_column(Array("float16", 2))
-    shuffled: Mapped[np.ndarray] = mapped_column(Array("float16", 2))
+    scores: Mapped[NumpyArray] = mapped_column(Array("float16", 2))
+    shuffled: Mapped[NumpyArray] = mapped_column(Array("float16", 2))
     layer: Mapped[Layer] = relationship(foreign_keys=[layer_id], lazy="joined")
     other: Mapped[Layer] = relationship(foreign_keys=[other_id], lazy="joined")
 

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from sqlalchemy import LargeBinary
 from sqlalchemy.types import TypeDecorator
 
 from ..errors import OipError
+
+# A query that needs no arrays doesn't wait for NumPy; SQLAlchemy evaluates columns' annotations.
+if TYPE_CHECKING:
+    import numpy as np
+
+    NumpyArray: TypeAlias = np.ndarray
+else:
+    NumpyArray = Any
 
 _MAGIC = b"\x93NUMPY"
 # No array of ours is larger; a few bytes from a stranger could swell beyond the memory.
@@ -28,6 +35,8 @@ def is_packed(value: bytes) -> bool:
 
 def packed(array: np.ndarray) -> bytes:
     """An array as bytes."""
+    import numpy as np
+
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return zlib.compress(buffer.getvalue())
@@ -41,6 +50,8 @@ def unpacked(value: bytes) -> np.ndarray:
     OipError
         If the bytes are none.
     """
+    import numpy as np
+
     try:
         if not value.startswith(_MAGIC):
             value = zlib.decompressobj().decompress(value, _LARGEST)
@@ -49,7 +60,7 @@ def unpacked(value: bytes) -> np.ndarray:
         raise OipError(f"the database holds a damaged array: {error}") from None
 
 
-class Array(TypeDecorator[np.ndarray]):
+class Array(TypeDecorator[NumpyArray]):
     """A column of arrays of one type and rank.
 
     Parameters
@@ -69,6 +80,8 @@ class Array(TypeDecorator[np.ndarray]):
 
     def compare_values(self, x: Any, y: Any) -> bool:
         """Whether a row needs to be written, because its array is another one."""
+        import numpy as np
+
         return np.array_equal(x, y)
 
     def process_bind_param(self, value: np.ndarray | None, dialect: Any) -> bytes | None:
@@ -77,6 +90,8 @@ class Array(TypeDecorator[np.ndarray]):
             return None
         if value.ndim != self.ndim:
             raise ValueError(f"an array with {self.ndim} axes is needed, not {value.shape}")
+        import numpy as np
+
         return packed(np.ascontiguousarray(value, self.dtype))
 
     def process_result_value(self, value: bytes | None, dialect: Any) -> np.ndarray | None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..errors import OipError
-from ..pictures import data_uri
 from .tables import ROW_FIELDS, Oip
 
 if TYPE_CHECKING:
@@ -45,6 +42,7 @@ class Oips(list[Oip]):
 
     def traces(self) -> pd.DataFrame:
         """A row for each step of each OIP: ``id``, ``map``, ``step``, ``loss``."""
+        import numpy as np
         import pandas as pd
 
         n = [len(oip.trace) for oip in self]
@@ -58,6 +56,8 @@ class Oips(list[Oip]):
         )
 
     def _repr_html_(self) -> str:
+        from ..pictures import data_uri
+
         cells = "".join(
             f'<figure style="margin:0;width:92px"><img src="{data_uri(oip.image)}" '
             f'alt="{escape(oip.caption)}" title="{escape(oip.caption)}" width="84" '

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 from sqlalchemy import Select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
 from ..errors import InputError, OipError
 from ..values import map_list
+from .arrays import NumpyArray
 from .tables import Layer, Network, Oip, Run
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ def check_map(map: int, layer: Layer) -> None:
     map_list([map], layer.n_maps, layer.name)
 
 
-def check_image(image: np.ndarray, layer: Layer) -> None:
+def check_image(image: NumpyArray, layer: Layer) -> None:
     """`InputError` unless the layer's network takes images of this shape."""
     network = layer.network
     shape = network.image_height, network.image_width, network.image_channels

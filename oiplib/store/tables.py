@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any, ClassVar
 
-import numpy as np
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -21,9 +20,8 @@ from sqlalchemy.orm.exc import DetachedInstanceError
 from sqlalchemy.types import JSON, TypeDecorator
 
 from ..errors import OipError
-from ..pictures import data_uri
 from ..values import start_of
-from .arrays import Array
+from .arrays import Array, NumpyArray
 
 #: The names of an OIP's plain values.
 ROW_FIELDS = (
@@ -183,12 +181,12 @@ class Screening(Base):
     first: Mapped[int] = mapped_column(BigInteger)
     last: Mapped[int] = mapped_column(BigInteger)
     n_patterns: Mapped[int] = mapped_column(BigInteger)
-    n_reacting: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
-    top_indices: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
-    top_responses: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
-    top_preactivations: Mapped[np.ndarray] = mapped_column(Array("float32", 2))
-    edges: Mapped[np.ndarray] = mapped_column(Array("float64", 1))
-    histogram: Mapped[np.ndarray] = mapped_column(Array("int64", 2))
+    n_reacting: Mapped[NumpyArray] = mapped_column(Array("int64", 1))
+    top_indices: Mapped[NumpyArray] = mapped_column(Array("int64", 2))
+    top_responses: Mapped[NumpyArray] = mapped_column(Array("float32", 2))
+    top_preactivations: Mapped[NumpyArray] = mapped_column(Array("float32", 2))
+    edges: Mapped[NumpyArray] = mapped_column(Array("float64", 1))
+    histogram: Mapped[NumpyArray] = mapped_column(Array("int64", 2))
     layer: Mapped[Layer] = relationship(lazy="joined")
 
     __table_args__ = (UniqueConstraint("layer_id", "spec_sha256", "first", "last"),)
@@ -235,8 +233,8 @@ class Rung(Base):
     scan_id: Mapped[int] = mapped_column(ForeignKey("scans.id"), index=True)
     number: Mapped[int]
     steps: Mapped[int]
-    starts: Mapped[np.ndarray] = mapped_column(Array("int64", 1))
-    losses: Mapped[np.ndarray] = mapped_column(Array("float32", 1))
+    starts: Mapped[NumpyArray] = mapped_column(Array("int64", 1))
+    losses: Mapped[NumpyArray] = mapped_column(Array("float32", 1))
 
     __table_args__ = (UniqueConstraint("scan_id", "number"),)
 
@@ -260,12 +258,12 @@ class Oip(Base):
     stop_reason: Mapped[str]
     created: Mapped[datetime]
     # The large columns stand last, because SQLite reads a row up to the last column asked for.
-    image: Mapped[np.ndarray] = _large("float32", 3)
-    report_steps: Mapped[np.ndarray] = _large("int64", 1)
+    image: Mapped[NumpyArray] = _large("float32", 3)
+    report_steps: Mapped[NumpyArray] = _large("int64", 1)
     # Pictures with 0 for the darkest and 255 for the brightest pixel, of the best OIP of a
     # search only. A replay gives those of the others.
-    frames: Mapped[np.ndarray] = _large("uint8", 4)
-    trace: Mapped[np.ndarray] = _large("float32", 1)
+    frames: Mapped[NumpyArray] = _large("uint8", 4)
+    trace: Mapped[NumpyArray] = _large("float32", 1)
     layer: Mapped[Layer] = relationship(lazy="joined")
 
     __table_args__ = (
@@ -303,6 +301,8 @@ class Oip(Base):
 
     def _repr_html_(self) -> str:
         """A notebook shows it as computed, with contrast enhanced, and its numbers."""
+        from ..pictures import data_uri
+
         pictures = "".join(
             f'<img src="{data_uri(self.image, contrast)}" alt="{label}" title="{label}" '
             'width="112" style="image-rendering:pixelated;display:inline-block;margin:0 6px 0 0">'
