@@ -230,10 +230,7 @@ def _compared(
             engines, images, spec.batch_size, spec.least_spread, progress
         )
     oips = [
-        *(
-            _MapImages(np.array([o.image for o in of]), np.array([o.map for o in of]))
-            for of in best
-        ),
+        *(_map_images(of_training) for of_training in best),
         *(_oips_of(engine, spec.scan, layer.name) for engine in untrained),
     ]
     n = layer.n_maps
