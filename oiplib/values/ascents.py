@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InputError
 from .fields import choice, count, instance, number, sequence
+from .priors import Prior, prior_of
 from .spec import Spec
 
 OBJECTIVES = ("response", "pre-activation")
@@ -18,7 +19,8 @@ SCHEDULES = ("constant", "cosine")
 class AscentSpec(Spec):
     """Gradient ascent on an image (article IX).
 
-    Each step is ``x <- standardize(x + epsilon * g / rms(g))``.
+    Each step is ``x <- standardize(x + epsilon * g / rms(g))``. Where a network takes a range of
+    pixels, they are cut off at its ends instead, and `epsilon` is in units of a quarter of it.
 
     Attributes
     ----------
@@ -38,6 +40,8 @@ class AscentSpec(Spec):
         where the map does not respond yet.
     schedule
         ``constant``, or ``cosine``: `epsilon` falls to 0 along half a cosine.
+    prior
+        What the image is led to look like on its way; nothing by default.
     """
 
     n_epochs: int = 600
@@ -47,6 +51,7 @@ class AscentSpec(Spec):
     stop_with_convergence: bool = False
     objective: str = "response"
     schedule: str = "constant"
+    prior: Prior = field(default_factory=Prior)
 
     def __post_init__(self) -> None:
         self._set("n_epochs", count("n_epochs", self.n_epochs, 1))
@@ -56,6 +61,7 @@ class AscentSpec(Spec):
         self._set("stop_with_convergence", bool(self.stop_with_convergence))
         choice("objective", self.objective, OBJECTIVES)
         choice("schedule", self.schedule, SCHEDULES)
+        self._set("prior", prior_of(self.prior))
 
     @property
     def report_steps(self) -> tuple[int, ...]:
@@ -87,11 +93,33 @@ class ClimbSpec(Spec):
             raise InputError("a climb has at least one stage")
 
 
+def led_by(climb: AscentSpec | ClimbSpec, prior: Prior | str) -> AscentSpec | ClimbSpec:
+    """The same ascents under a prior.
+
+    Examples
+    --------
+    >>> str(prior_in(led_by(AscentSpec(), "smooth")))
+    'smooth(1)'
+    """
+    if isinstance(climb, AscentSpec):
+        return climb.replace(prior=prior_of(prior))
+    return ClimbSpec(tuple(stage.replace(prior=prior_of(prior)) for stage in climb.stages))
+
+
+def prior_in(climb: AscentSpec | ClimbSpec) -> Prior:
+    """The prior under which ascents end."""
+    return climb.prior if isinstance(climb, AscentSpec) else climb.stages[-1].prior
+
+
 def stages_of(values: Any) -> tuple[AscentSpec, ...]:
     """The ascents that an OIP has gone through, from its stored spec."""
+    climb = climb_of(values)
+    return climb.stages if isinstance(climb, ClimbSpec) else (climb,)
+
+
+def climb_of(values: Any) -> AscentSpec | ClimbSpec:
+    """An ascent, or several in a row, that `to_dict` took apart; `InputError` if it is none."""
     spec = Spec.from_dict(values)
-    if isinstance(spec, ClimbSpec):
-        return spec.stages
-    if isinstance(spec, AscentSpec):
-        return (spec,)
-    raise InputError(f"no ascent: {str(values)[:80]}")
+    if not isinstance(spec, (AscentSpec, ClimbSpec)):
+        raise InputError(f"no ascent: {str(values)[:80]}")
+    return spec

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import InputError
 from .ascents import AscentSpec, ClimbSpec
 from .fields import choice, count, instance, number, sequence
+from .priors import Prior, prior_of
 from .spec import Spec
 from .starts import FluctuationSpec, GridSpec
 
@@ -36,6 +37,10 @@ class TrialSpec(Spec):
         self._set("n_trials", count("n_trials", self.n_trials, 1))
         instance("fluctuation", self.fluctuation, FluctuationSpec)
         instance("ascent", self.ascent, AscentSpec)
+
+    def led_by(self, prior: Prior | str) -> TrialSpec:
+        """The same trials under a prior."""
+        return self.replace(ascent=self.ascent.replace(prior=prior_of(prior)))
 
     @property
     def origin(self) -> str:
@@ -176,6 +181,12 @@ class ScanSpec(Spec):
             return rungs_of(self.strategy)
         unused = ("seed", "n_top", "alike", "oversampling") if self.strategy == "article" else ()
         return getattr(self, name) if name in unused else super().default_of(name)
+
+    def led_by(self, prior: Prior | str) -> ScanSpec:
+        """The same scan under a prior."""
+        value = prior_of(prior)
+        rungs = [r.replace(ascent=r.ascent.replace(prior=value)) for r in self.rungs]
+        return self.replace(rungs=rungs)
 
     @property
     def origin(self) -> str:

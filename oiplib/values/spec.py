@@ -17,6 +17,10 @@ from typing import Any, ClassVar, Self
 from ..errors import InputError
 
 
+class Text:
+    """Base of values that specs hold by their text, as people type it."""
+
+
 @dataclass(frozen=True)
 class Spec:
     """Base of all specs: canonical JSON, hash, and the way back."""
@@ -94,7 +98,7 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return value
+    return str(value) if isinstance(value, Text) else value
 
 
 def _canonical(value: Any) -> Any:
@@ -102,7 +106,7 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_canonical(item) for item in value]
     if not isinstance(value, Spec):
-        return value
+        return _plain(value)
     fields = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
     named = {name: _canonical(item) for name, item in fields if item != value.default_of(name)}
     return {"kind": type(value).__name__, **named}

@@ -123,6 +123,11 @@ class PatternStart(Spec):
 Start = FluctuationStart | PatternStart
 
 
+def seed_of(start: Start) -> int:
+    """The number, below 2**64, from which all chance in an ascent from this start comes."""
+    return int(start.sha256[:16], 16)
+
+
 def start_of(values: Any) -> Start:
     """The start that `to_dict` took apart; `InputError` if it is none."""
     spec = Spec.from_dict(values)

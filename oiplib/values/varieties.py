@@ -25,17 +25,23 @@ class ReactionSpec(Spec):
         How many random images.
     n_top
         How many of a map's strongest images to keep, per map.
+    data
+        SHA-256 of a data set that was joined to the network; empty for the one that the network
+        was trained on, which is part of its training.
     """
 
     random: FluctuationSpec | None = None
     n_images: int = 2048
     n_top: int = 10
+    data: str = ""
 
     def __post_init__(self) -> None:
         if self.random is not None:
             instance("random", self.random, FluctuationSpec)
         self._set("n_images", count("n_images", self.n_images, 1))
         self._set("n_top", count("n_top", self.n_top, 1))
+        if not isinstance(self.data, str) or (self.random is not None and self.data):
+            raise InputError("data names a data set by its SHA-256; random images have none")
 
     def default_of(self, name: str) -> Any:
         """Of a data set all images are shown, however many random ones there would be."""
@@ -45,8 +51,8 @@ class ReactionSpec(Spec):
 
     @property
     def kind(self) -> str:
-        """``fluctuation`` for random images, ``digit`` for those of a data set."""
-        return "digit" if self.random is None else "fluctuation"
+        """``fluctuation`` for random images, ``data`` for those of a data set."""
+        return "data" if self.random is None else "fluctuation"
 
 
 def _restarts() -> ClimbSpec:
