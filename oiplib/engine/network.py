@@ -5,18 +5,28 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py  # type: ignore[import-untyped]
 import numpy as np
 
 from ..errors import InputError, OipError
 from ..progress import bar
-from ..values import CnnSpec
+from ..values import CnnSpec, Inputs
+from .architecture import architecture_of, check, from_keras_2, reason
 from .data import Dataset
-from .images import Shape, standardized
+from .images import Shape, standardized, to_inputs
+from .nested import finalize, set_weights
 from .tf import keras, tf
+
+#: How files of models end.
+_ENDINGS = (".keras", ".h5", ".hdf5")
+
+# In bytes. ResNet152 has 0.6 MB; a damaged or hostile archive can unpack to anything.
+_LARGEST_ARCHITECTURE = 2**27
 
 
 def build(spec: CnnSpec, image_shape: Shape, n_classes: int) -> Any:
@@ -135,20 +145,35 @@ def train(spec: CnnSpec, dataset: Dataset, title: str = "") -> tuple[Any, dict[s
     return model, history
 
 
-def evaluate(model: Any, images: np.ndarray, labels: np.ndarray) -> float:
+def evaluate(
+    model: Any,
+    images: np.ndarray,
+    labels: np.ndarray,
+    inputs: Inputs | None = None,
+    pixel_range: tuple[float, float] | None = None,
+) -> float:
     """The share of images that the network puts into the right class, in [0, 1].
 
     Parameters
     ----------
-    images : array, (n, height, width, channels), not yet standardized
+    images : array, (n, height, width, channels)
+        Those of a data set, not yet what the network takes.
     labels : integers, (n,)
+    inputs, pixel_range
+        As for `to_inputs`; standardized by default.
     """
-    return float(np.mean(predict(model, images) == labels))
+    return float(np.mean(predict(model, images, inputs, pixel_range) == labels))
 
 
-def predict(model: Any, images: np.ndarray) -> np.ndarray:
-    """The class of each image, (n,); images not yet standardized."""
-    scores = model.predict(standardized(images), batch_size=256, verbose=0)
+def predict(
+    model: Any,
+    images: np.ndarray,
+    inputs: Inputs | None = None,
+    pixel_range: tuple[float, float] | None = None,
+) -> np.ndarray:
+    """The class of each image, (n,); parameters as for `evaluate`."""
+    taken = to_inputs(images, inputs or Inputs(), pixel_range)
+    scores = model.predict(taken, batch_size=256, verbose=0)
     return np.asarray(np.argmax(scores, axis=1))
 
 
@@ -160,7 +185,8 @@ def save(model: Any, path: str | Path) -> None:
     InputError
         If the name has another ending, or the file can't be written.
     """
-    _check_ending(path)
+    if Path(path).suffix != ".keras":
+        raise InputError(f"{path}: a model is written to a file that ends in .keras")
     try:
         model.save(path)
     except OSError as error:
@@ -168,22 +194,28 @@ def save(model: Any, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Any:
-    """Read a model from a ``.keras`` file. Keras' safe mode runs no code from the file.
+    """Read a model from a ``.keras``, ``.h5`` or ``.hdf5`` file.
+
+    No code from the file runs: its architecture is checked before anything is built from it, and
+    Keras' safe mode is on.
 
     Raises
     ------
     InputError
-        If the file doesn't exist or is damaged, or if the model needs code from it.
+        If the file doesn't exist or is damaged, or if Keras alone can't build the model.
     """
-    _check_ending(path)
-    if not Path(path).is_file():
-        raise InputError(f"there is no file {path}")
+    path = Path(path)
+    _check_file(path)
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what older versions wrote
+            model = _loaded(path)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except Exception as error:  # Keras raises nearly anything for a damaged file
-        raise InputError(
-            f"{path} is no model that can be loaded safely: {_reason(error)}"
-        ) from None
+        raise InputError(f"{path} is no model that can be loaded safely: {reason(error)}") from None
+    finalize(model)  # Keras forgets it inside inner models of .h5 files
+    return model
 
 
 def pack(model: Any) -> tuple[str, bytes]:
@@ -200,9 +232,7 @@ def pack(model: Any) -> tuple[str, bytes]:
     npz_file = io.BytesIO()
     weights = dict(zip(_keys(model), model.get_weights(), strict=True))
     np.savez(npz_file, allow_pickle=False, **weights)
-    architecture = json.loads(model.to_json())
-    architecture.pop("compile_config", None)  # names the optimizer, whose state isn't kept
-    return json.dumps(architecture, sort_keys=True), npz_file.getvalue()
+    return json.dumps(architecture_of(model), sort_keys=True), npz_file.getvalue()
 
 
 def unpack(architecture: str, weights: bytes) -> Any:
@@ -214,13 +244,14 @@ def unpack(architecture: str, weights: bytes) -> Any:
         If the text or the bytes are damaged, don't fit each other, or would run code.
     """
     try:
+        check(json.loads(architecture))
         model = keras.models.model_from_json(architecture)
         if not isinstance(model, keras.Model):
             raise TypeError("its architecture isn't that of a Keras model")
         with np.load(io.BytesIO(weights), allow_pickle=False) as archive:
-            model.set_weights([archive[key] for key in _keys(model)])
+            set_weights(model, [archive[key] for key in _keys(model)])
     except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise OipError(f"the stored network can't be rebuilt: {_reason(error)}") from None
+        raise OipError(f"the stored network can't be rebuilt: {reason(error)}") from None
     return model
 
 
@@ -251,11 +282,50 @@ def _image_order(spec: CnnSpec, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng(sequence).permutation(n)
 
 
-def _check_ending(path: str | Path) -> None:
-    if Path(path).suffix != ".keras":
-        raise InputError(f"{path}: models are files that end in .keras")
+def _check_file(path: Path) -> None:
+    """Raise `InputError` unless there is a file that may hold a whole model."""
+    if (path / "saved_model.pb").exists() or path.name == "saved_model.pb":
+        raise InputError(
+            f"{path} is a SavedModel, from which Keras 3 can't rebuild the layers: load it with "
+            "the Keras that wrote it, and save it by model.save('model.keras')"
+        )
+    if path.suffix not in _ENDINGS:
+        raise InputError(f"{path}: models are files that end in {', '.join(_ENDINGS)}")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
 
 
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:160]
+def _loaded(path: Path) -> Any:
+    architecture, version = _stored_architecture(path)
+    if version.split(".")[0] not in ("1", "2"):
+        check(architecture)
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    architecture = from_keras_2(architecture)
+    check(architecture)
+    is_sequential = architecture["class_name"] == "Sequential"
+    model = (keras.Sequential if is_sequential else keras.Model).from_config(architecture["config"])
+    model.load_weights(path)
+    return model
+
+
+def _stored_architecture(path: Path) -> tuple[Any, str]:
+    """The architecture that a file holds, parsed and not yet built, and the version of Keras."""
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("config.json").file_size > _LARGEST_ARCHITECTURE:
+                raise ValueError("its architecture is larger than that of any network")
+            architecture = json.loads(archive.read("config.json"))
+            version = json.loads(archive.read("metadata.json")).get("keras_version", "")
+    else:
+        with h5py.File(path, "r") as file:
+            text, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
+        if text is None:
+            raise InputError(
+                "it holds weights without an architecture: save the whole model by "
+                "model.save('model.keras')"
+            )
+        architecture = json.loads(text)
+        version = version.decode() if isinstance(version, bytes) else version
+    if isinstance(architecture, dict):
+        architecture.pop("compile_config", None)  # isn't loaded
+    return architecture, str(version)
