@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.ascent import BATCH_SIZE, climb, climber
+from ..engine.ascent import climb, climber, moves_of
 from ..engine.fluctuations import fluctuation_images
-from ..engine.images import standardized
+from ..engine.images import from_standard, project
 from ..engine.layers import LayerMaps
 from ..progress import SILENT
-from ..values import FluctuationStart, NullSpec, VarietySpec
+from ..values import ClimbSpec, FluctuationStart, NullSpec, VarietySpec, seed_of
 from .similarity import shoved, similarities, spectra_of
 from .variety import square
 
-# Maps whose restarts climb in the same batches.
-_GROUP = 16
+# So many batches of restarts climb at a time, of as many maps as they hold.
+_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def restart(
         A progress bar that counts maps.
     """
     indices = layer.map_array(maps)
-    for first in range(0, len(indices), _GROUP):
-        group = indices[first : first + _GROUP]
+    size = max(1, _BATCHES * layer.batch_size // spec.n_starts)
+    for first in range(0, len(indices), size):
+        group = indices[first : first + size]
         parts: dict[int, list[Restarts]] = {int(map): [] for map in group}
         for begin in range(0, spec.tries * spec.n_starts, spec.n_starts):
             lacking = [
@@ -130,7 +131,7 @@ def unlike(
     """
     first_trial = spec.tries * spec.n_starts
     trials = range(first_trial, first_trial + spec.n_unlike)
-    size = max(1, BATCH_SIZE // spec.n_unlike)
+    size = max(1, layer.batch_size // spec.n_unlike)
     for first in range(0, len(restarts), size):
         group, labels = restarts[first : first + size], patterns[first : first + size]
         typical = {
@@ -139,8 +140,9 @@ def unlike(
                 group, labels, peaks[first : first + size], strict=True
             )
         }
-        images, owners = _starts(layer, spec.null, np.array(list(typical)), trials)
-        ended = _kept_away(layer, spec, images, owners, typical, spec.margin * threshold)
+        starts = _starts(spec.null, np.array(list(typical)), trials)
+        owners = np.array([start.map for start in starts])
+        ended = _kept_away(layer, spec, starts, typical, spec.margin * threshold)
         losses = layer(ended)[np.arange(len(ended)), owners]
         for of_map, label in zip(group, labels, strict=True):
             mine = owners == of_map.map
@@ -154,10 +156,11 @@ def _restarted_once(
     layer: LayerMaps, spec: NullSpec, maps: np.ndarray, begin: int
 ) -> Iterator[Restarts]:
     """`spec.n_starts` restarts of each map from a trial's number on, without those that failed."""
-    images, owners = _starts(layer, spec, maps, range(begin, begin + spec.n_starts))
-    ended = climb(layer, images, owners, spec.climb.stages)
+    starts = _starts(spec, maps, range(begin, begin + spec.n_starts))
+    images, owners = _images_of(layer, starts)
+    ended = climb(layer, images, owners, spec.climb.stages, seeds=_seeds(starts, spec.climb))
     for map in maps:
-        alive = np.flatnonzero((owners == map) & (ended.losses > 0))
+        alive = np.flatnonzero((owners == map) & ended.rose)
         trials = begin + alive % spec.n_starts
         yield Restarts(int(map), trials, ended.losses[alive], ended.images[alive])
 
@@ -173,36 +176,64 @@ def _joined(map: int, parts: Sequence[Restarts], n: int) -> Restarts:
 def _kept_away(
     layer: LayerMaps,
     spec: VarietySpec,
-    images: np.ndarray,
-    owners: np.ndarray,
+    starts: Sequence[FluctuationStart],
     typical: dict[int, np.ndarray],
     limit: float,
 ) -> np.ndarray:
     """Where images end that may not come near the typical restarts of their maps."""
-    spectra = {map: spectra_of(patterns) for map, patterns in typical.items()}
-    patterns_to_avoid = [typical[map] for map in owners]
-    their_spectra = [spectra[map] for map in owners]
-    for first in range(0, len(images), BATCH_SIZE):
-        part = slice(first, first + BATCH_SIZE)
-        padded = np.resize(np.arange(len(images))[part], BATCH_SIZE)
-        active, previous = np.ones(BATCH_SIZE, bool), np.full(BATCH_SIZE, np.inf, np.float32)
+    images, owners = _images_of(layer, starts)
+    seeds = _seeds(starts, spec.climb)
+    avoided = {map: _centred(layer, patterns) for map, patterns in typical.items()}
+    spectra = {map: spectra_of(patterns) for map, patterns in avoided.items()}
+    size = layer.batch_size
+    for first in range(0, len(images), size):
+        part = slice(first, first + size)
+        padded = np.resize(np.arange(len(images))[part], size)
+        active, previous = np.ones(size, bool), np.full(size, np.inf, np.float32)
+        n_steps = 0
         for stage in spec.climb.stages:
-            take_step = climber(layer, stage.objective)
+            take_step = climber(layer, stage.objective, stage.prior)
             for epsilon in stage.epsilons:
+                moves = moves_of(stage.prior, seeds, padded, n_steps)
                 step = np.array([epsilon], np.float32)
-                moved = take_step(images[padded], owners[padded], active, previous, step, 0.0)[0]
-                moved = moved.numpy()[: len(images[part])]
-                moved = shoved(moved, patterns_to_avoid[part], their_spectra[part], limit)
-                images[part] = standardized(moved)
+                stepped = take_step(
+                    images[padded], owners[padded], active, previous, step, 0.0, moves
+                )[0].numpy()[: len(images[part])]
+                centred = _centred(layer, stepped)
+                shoved_away = shoved(
+                    centred,
+                    [avoided[map] for map in owners[part]],
+                    [spectra[map] for map in owners[part]],
+                    limit,
+                )
+                images[part] = project(shoved_away + (stepped - centred), layer.inputs)
+                n_steps += 1
     return images
 
 
-def _starts(
-    layer: LayerMaps, spec: NullSpec, maps: np.ndarray, trials: Sequence[int]
+def _centred(layer: LayerMaps, images: np.ndarray) -> np.ndarray:
+    """Images with mean 0. Standardized ones have it, and keep their last bit."""
+    if layer.inputs.is_standardized:
+        return images
+    return images - images.mean(axis=(1, 2, 3), keepdims=True)
+
+
+def _starts(spec: NullSpec, maps: np.ndarray, trials: Sequence[int]) -> list[FluctuationStart]:
+    return [FluctuationStart(spec.fluctuation, int(m), t) for m in maps for t in trials]
+
+
+def _images_of(
+    layer: LayerMaps, starts: Sequence[FluctuationStart]
 ) -> tuple[np.ndarray, np.ndarray]:
-    starts = [FluctuationStart(spec.fluctuation, int(m), t) for m in maps for t in trials]
-    images = fluctuation_images(starts, layer.image_shape)
+    """The images of some starts, within the network's inputs, and whose they are."""
+    images = from_standard(fluctuation_images(starts, layer.image_shape), layer.inputs)
     return images, np.array([start.map for start in starts])
+
+
+def _seeds(starts: Sequence[FluctuationStart], climb: ClimbSpec) -> np.ndarray | None:
+    if not any(stage.prior.disturbs for stage in climb.stages):
+        return None
+    return np.array([seed_of(start) for start in starts], np.uint64)
 
 
 def _typical(restarts: Restarts, labels: np.ndarray, alike: np.ndarray, n: int) -> np.ndarray:

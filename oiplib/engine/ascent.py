@@ -9,6 +9,9 @@ the map doesn't         loss and gradient stay 0: the image never changes, and t
                         ascent ends as ``silent``
 ======================  ================================================================
 
+A network that takes a range of pixels has its images cut off at the ends of it, instead of
+standardized. A prior may move the image before its gradient is taken, and filter the gradient.
+
 Batches have a fixed size; copies of its images fill up a smaller one. A convolution may sum in
 another order for another batch size, and a hundred steps make the difference visible. In a
 batch of fixed size an image's ascent doesn't depend on its neighbours.
@@ -27,15 +30,16 @@ import numpy as np
 from ..errors import InputError
 from ..progress import SILENT
 from ..values import AscentSpec
-from .images import standardize
-from .layers import LayerMaps, check_images
+from ..values.priors import Prior
+from .images import project, unit
+from .layers import check_images
+from .objectives import Responding
+from .priors import N_DISTURBANCES, Led, disturbances, moved, moved_back
 from .tf import tf
 from .threads import first_alone, side_by_side
 
-BATCH_SIZE = 128
-
 #: Why an ascent ended: all epochs are done, the relative change of the loss fell below the
-#: criterion, or the map doesn't respond to the image.
+#: criterion, or the image gives no gradient.
 STOP_REASONS = ("n_epochs", "converged", "silent")
 
 # After so many steps, finished ascents leave their batch.
@@ -64,7 +68,8 @@ class Ascents:
     frames : float32, (n, r, height, width, channels)
         Images on the way. After an ascent's end its frames repeat its last image.
     traces : float32, (n, n_epochs)
-        Loss at every step, NaN after an ascent's end.
+        Loss at every step, NaN after an ascent's end. Where a prior moves the images by chance,
+        it is the moved image's, but for the first and the last one.
     """
 
     images: np.ndarray
@@ -78,6 +83,11 @@ class Ascents:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def rose(self) -> np.ndarray:
+        """Which ascents ended with a larger loss than they began with, bool (n,)."""
+        return np.asarray(self.losses > self.traces[:, 0])
+
     def take(self, indices: np.ndarray) -> Ascents:
         """Some of the ascents, by their indices, in this order, or by a mask of bools."""
         per_ascent = {
@@ -89,41 +99,50 @@ class Ascents:
 
 
 def ascend(
-    layer: LayerMaps,
+    layer: Responding,
     images: np.ndarray,
     maps: np.ndarray,
     spec: AscentSpec,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Any = SILENT,
+    seeds: np.ndarray | None = None,
+    first_step: int = 0,
 ) -> Ascents:
     """Ascend each image towards its map.
 
     Parameters
     ----------
     layer
-        The layer that the maps belong to.
+        The layer that the maps belong to, or an objective, whose only map is 0.
     images : array, (n, height, width, channels)
-        Starts, standardized.
+        Starts, within the network's inputs.
     maps : integers, (n,)
         The map that each start shall excite, in [0, layer.n_maps).
     spec
         Rule, number of epochs, reports and stop criterion.
     batch_size
-        Images per gradient. Only the same batch size gives the same bytes.
+        Images per gradient; the layer's by default. Only the same size gives the same bytes.
     progress
         A progress bar that counts gradients, one per image and step.
+    seeds : uint64, (n,)
+        The number of each start (`oiplib.values.seed_of`); only a prior that moves images by
+        chance needs it.
+    first_step
+        How many steps the starts have taken before, in ascents that this one goes on with.
 
     Raises
     ------
     InputError
-        If shapes don't match, or a map is out of range.
+        If shapes don't match, a map is out of range, or seeds are missing.
     """
     check_images(images, layer.image_shape)
     maps = layer.map_array(maps)
     if len(images) != len(maps):
         raise InputError(f"{len(images)} images need as many maps, not {len(maps)}")
-    climb_batch = climber(layer, spec.objective)
-    state = _AscentState(images, spec)
+    batch_size = batch_size or layer.batch_size
+    climb_batch = climber(layer, spec.objective, spec.prior)
+    _check_seeds(seeds, spec, len(images))
+    state = _AscentState(images, spec, seeds, first_step)
     for begin, end in state.stretches:
 
         def climb_stretch(batch: np.ndarray, begin: int = begin, end: int = end) -> int:
@@ -156,29 +175,84 @@ def chain(first: Ascents, second: Ascents) -> Ascents:
 
 
 def climb(
-    layer: LayerMaps,
+    layer: Responding,
     images: np.ndarray,
     maps: np.ndarray,
     stages: Sequence[AscentSpec],
     progress: Any = SILENT,
+    seeds: np.ndarray | None = None,
 ) -> Ascents:
     """Several ascents as one, each from where the one before ended; parameters as `ascend`."""
     first, *later_stages = stages
-    ascents = ascend(layer, images, maps, first, progress=progress)
+    ascents = ascend(layer, images, maps, first, progress=progress, seeds=seeds)
     for stage in later_stages:
-        ascents = chain(ascents, ascend(layer, ascents.images, maps, stage, progress=progress))
+        ascents = go_on(layer, ascents, maps, stage, progress, seeds)
     return ascents
 
 
-def climber(layer: LayerMaps, objective: str) -> Any:
-    """The compiled loop that climbs a layer's maps; the layer keeps one for each objective."""
-    if objective not in layer.compiled:
-        layer.compiled[objective] = first_alone(_compile(layer, objective))
-    return layer.compiled[objective]
+def go_on(
+    layer: Responding,
+    ascents: Ascents,
+    maps: np.ndarray,
+    stage: AscentSpec,
+    progress: Any = SILENT,
+    seeds: np.ndarray | None = None,
+) -> Ascents:
+    """Ascents with one more stage, as one; parameters as `ascend`."""
+    n_steps = ascents.traces.shape[1] - 1
+    later = ascend(
+        layer, ascents.images, maps, stage, progress=progress, seeds=seeds, first_step=n_steps
+    )
+    return chain(ascents, later)
+
+
+def climber(layer: Responding, objective: str, prior: Prior) -> Any:
+    """The compiled loop that climbs a layer's maps; the layer keeps one for each way."""
+    way = f"{objective}, {prior}"
+    if way not in layer.compiled:
+        layer.compiled[way] = first_alone(_compile(layer, objective, prior))
+    return layer.compiled[way]
+
+
+def moves_of(
+    prior: Prior, seeds: np.ndarray | None, batch: np.ndarray, first: int, n_steps: int = 1
+) -> np.ndarray:
+    """How a prior moves the images of a batch at some steps of their climb, for `climber`.
+
+    Parameters
+    ----------
+    prior, seeds
+        As in an ascent.
+    batch : integers, (n,)
+        Which of the seeds.
+    first, n_steps
+        The first of the steps, and how many.
+
+    Returns
+    -------
+    array, float32, (n_steps, n, 4), or (n_steps, 0, 4) where the prior moves nothing
+    """
+    if seeds is None or not prior.disturbs:
+        return np.zeros((n_steps, 0, N_DISTURBANCES), np.float32)
+    return disturbances(prior, seeds[batch], first, first + n_steps)
+
+
+def have_no_gradient(layer: Responding, images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Whether each image gives its map's response no gradient at all, bool (n,).
+
+    The plain ascent can never move such an image.
+    """
+    dead = np.empty(len(images), bool)
+    for first in range(0, len(images), layer.batch_size):
+        part = np.arange(first, min(first + layer.batch_size, len(images)))
+        padded = np.resize(part, layer.batch_size)
+        _, gradient = _gradients_of(layer)(images[padded], maps[padded].astype(np.int32))
+        dead[part] = ~np.any(gradient.numpy(), axis=(1, 2, 3))[: len(part)]
+    return dead
 
 
 def gradients(
-    layer: LayerMaps, images: Any, maps: Any, objective: str = "response"
+    layer: Responding, images: Any, maps: Any, objective: str = "response"
 ) -> tuple[Any, Any]:
     """Losses (n,) and gradients of the objective (n, height, width, channels), as tensors.
 
@@ -209,23 +283,67 @@ def rms_normalized(gradient: Any) -> tuple[Any, Any]:
     return scaled / (rms + _TINY), tf.reshape(largest, [-1]) > 0
 
 
-def _compile(layer: LayerMaps, objective: str) -> Any:
-    """The loop as one TensorFlow function; its gradients come from `gradients`."""
-    images_type = tf.TensorSpec((None, *layer.image_shape), tf.float32)
-    types_per_image = [tf.TensorSpec((None,), dtype) for dtype in (tf.int32, tf.bool, tf.float32)]
-    types_of_rule = [tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
+def _check_seeds(seeds: np.ndarray | None, spec: AscentSpec, n: int) -> None:
+    if seeds is None and spec.prior.disturbs:
+        raise InputError(f"the prior {spec.prior} needs the number of each start: name the seeds")
+    if seeds is not None and len(seeds) != n:
+        raise InputError(f"{n} images need as many seeds, not {len(seeds)}")
+
+
+def _gradients_of(layer: Responding) -> Any:
+    """`gradients` of the responses, compiled; the layer keeps it."""
+    if "gradients" not in layer.compiled:
+        types = tf.TensorSpec((None, *layer.image_shape)), tf.TensorSpec((None,), tf.int32)
+
+        @tf.function(input_signature=types, autograph=False)
+        def compiled(images, maps):  # type: ignore[no-untyped-def]
+            return gradients(layer, images, maps)
+
+        layer.compiled["gradients"] = first_alone(compiled)
+    return layer.compiled["gradients"]
+
+
+def _step_taker(layer: Responding, prior: Prior) -> Any:
+    """One step of the rule, compiled: images, gradient, active, epsilon -> images, active."""
+    inputs, led = layer.inputs, Led(prior, layer.image_shape)
+    size = unit(inputs)
+    middle = np.mean(np.array(inputs.limits(), np.float32), axis=0)
 
     @tf.function(jit_compile=True, autograph=False)
     def take_step(images, gradient, active, epsilon):  # type: ignore[no-untyped-def]
-        direction, moves = rms_normalized(gradient)
-        active = active & moves
-        moved = standardize(images + epsilon * direction)
-        return tf.where(active[:, None, None, None], moved, images), active
+        direction, has_gradient = rms_normalized(led.gradient(gradient))
+        active = active & has_gradient
+        if prior.variation or prior.l2:
+            direction -= led.costs((images - middle) / size)
+        if not inputs.is_standardized:
+            direction *= size
+        stepped = project(images + epsilon * direction, inputs)
+        return tf.where(active[:, None, None, None], stepped, images), active
+
+    return take_step
+
+
+def _compile(layer: Responding, objective: str, prior: Prior) -> Any:
+    """The loop as one TensorFlow function; its gradients come from `gradients`."""
+    images_type = tf.TensorSpec((None, *layer.image_shape), tf.float32)
+    types_per_image = [tf.TensorSpec((None,), dtype) for dtype in (tf.int32, tf.bool, tf.float32)]
+    types_of_rule = [
+        tf.TensorSpec((None,), tf.float32),
+        tf.TensorSpec((), tf.float32),
+        tf.TensorSpec((None, None, N_DISTURBANCES), tf.float32),
+    ]
+    take_step = _step_taker(layer, prior)
+
+    def gradients_under_prior(images: Any, maps: Any, moves: Any) -> tuple[Any, Any]:
+        if not prior.disturbs:
+            return gradients(layer, images, maps, objective)
+        losses, gradient = gradients(layer, moved(images, moves, prior), maps, objective)
+        return losses, moved_back(gradient, moves, prior)
 
     # AutoGraph, which turns Python's loops into TensorFlow's, fails on Python 3.13. So the loops
     # are written with TensorFlow's own functions.
     @tf.function(input_signature=[images_type, *types_per_image, *types_of_rule], autograph=False)
-    def climb_batch(images, maps, active, previous, epsilons, criterion):  # type: ignore[no-untyped-def]
+    def climb_batch(images, maps, active, previous, epsilons, criterion, moves):  # type: ignore[no-untyped-def]
         n_steps = tf.size(epsilons)
         trace = tf.TensorArray(tf.float32, n_steps, element_shape=(None,))
 
@@ -233,12 +351,16 @@ def _compile(layer: LayerMaps, objective: str) -> Any:
             return (step < n_steps) & tf.reduce_any(active)
 
         def climb_step(step, images, active, previous, trace):  # type: ignore[no-untyped-def]
-            losses, gradient = gradients(layer, images, maps, objective)
+            losses, gradient = gradients_under_prior(images, maps, moves[step])
             trace = trace.write(step, tf.where(active, losses, np.nan))
             converged = tf.abs(losses - previous) < criterion * tf.abs(losses)
             previous = tf.where(active, losses, previous)
-            images, active = take_step(images, gradient, active & ~converged, epsilons[step])
-            return step + 1, images, active, previous, trace
+            images, moving = take_step(images, gradient, active & ~converged, epsilons[step])
+            if prior.disturbs:
+                # Elsewhere than where it was moved to, the image may have a gradient.
+                was_moved = tf.reduce_any(moves[step] != 0, axis=1)
+                moving |= active & ~converged & was_moved
+            return step + 1, images, moving, previous, trace
 
         def trace_has_gaps(step, trace):  # type: ignore[no-untyped-def]
             return step < n_steps
@@ -257,9 +379,11 @@ def _compile(layer: LayerMaps, objective: str) -> Any:
 class _AscentState:
     """The state of n ascents between two stretches of steps."""
 
-    def __init__(self, images: np.ndarray, spec: AscentSpec) -> None:
+    def __init__(
+        self, images: np.ndarray, spec: AscentSpec, seeds: np.ndarray | None, first_step: int
+    ) -> None:
         n, n_reports = len(images), len(spec.report_steps)
-        self.spec = spec
+        self.spec, self.seeds, self.first_step = spec, seeds, first_step
         self.images = np.array(images, np.float32)
         self.active = np.ones(n, bool)
         self.previous = np.full(n, np.inf, np.float32)
@@ -302,22 +426,33 @@ class _AscentState:
             self.previous[padded],
             self.epsilons[begin:end],
             self.criterion,
+            self._moves(padded, begin, end),
         )
         self.traces[batch, begin:end] = trace.numpy().T[:n]
         self.active[batch], self.previous[batch] = active[:n], previous[:n]
         if end < self.spec.n_epochs:
             self.images[batch] = images[:n]
 
+    def _moves(self, padded: np.ndarray, begin: int, end: int) -> np.ndarray:
+        """How a batch is disturbed at each step; the last image of an ascent isn't."""
+        n_steps = end - begin
+        moves = moves_of(self.spec.prior, self.seeds, padded, self.first_step + begin, n_steps)
+        if end == self.spec.n_epochs:
+            moves[-1] = 0
+        return moves
+
     def concluded(self) -> Ascents:
         """The results, when all stretches are done."""
         steps = np.sum(~np.isnan(self.traces), axis=1) - 1
         losses = self.traces[np.arange(len(steps)), steps]
-        reasons = np.where(self.active, "n_epochs", "converged")
+        last, before = losses, self.traces[np.arange(len(steps)), np.maximum(steps - 1, 0)]
+        converged = (steps > 0) & (np.abs(last - before) < self.criterion * np.abs(last))
+        reasons = np.where(self.active, "n_epochs", np.where(converged, "converged", "silent"))
         return Ascents(
             images=self.images,
             losses=losses,
             steps=steps,
-            stop_reasons=np.where(~self.active & (losses == 0), "silent", reasons),
+            stop_reasons=reasons,
             report_steps=np.array(self.spec.report_steps, np.int64),
             frames=self.frames,
             traces=self.traces,

@@ -12,6 +12,12 @@ convolution, ReLU, pooling of 2 x 2         the pooling comes before ReLU, which
                                             pass needs only to know which of the four won
 such a convolution of the image itself      is summed up within the same pass; its backward
                                             pass is a small matrix product for each of the four
+batch normalization after a convolution     is a factor and a summand of each map: they go into
+                                            the kernel and the bias
+zeros put around a convolution's inputs     are the convolution's own padding, where that puts
+                                            them in the same places
+a convolution that keeps the size           is also a convolution on the way back, with the kernel
+                                            turned round; TensorFlow's own way back takes longer
 the convolution of the layer itself         is computed only for the map that an image excites
 ==========================================  ================================================
 
@@ -26,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from .nested import set_weights
 from .tf import keras, tf
 
 # The four positions in a pooling's window, row by row.
@@ -37,7 +44,22 @@ _NO_WINNER = np.int8(4)
 # Sums are faster than a convolution only if an output has no more inputs than this.
 _MOST_INPUTS = 27
 
-# Layers that treat every position alike.
+# Convolutions that a batch normalization can become a part of.
+_CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+)
+
+#: Activations that are layers of their own.
+ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.Softmax,
+)
+
+# Layers of one input that treat every position alike.
 _LOCAL = (
     keras.layers.InputLayer,
     keras.layers.Conv2D,
@@ -61,7 +83,7 @@ def faster(model: Any) -> Any:
     """A copy of the model that is faster where one of this module's rules applies.
 
     The copy may take a smaller image: the first rows and columns of the model's image. Its
-    outputs and image gradients agree with the model's within rounding.
+    outputs and image gradients agree with the model's at test time within rounding.
 
     Examples
     --------
@@ -73,25 +95,15 @@ def faster(model: Any) -> Any:
     (None, 27, 27, 1)
     """
     model = keras.Model(model.inputs[0], model.outputs[0])
-
-    def copy(layer: Any) -> Any:
-        if layer.name in pairs:
-            return _substitute(*pairs[layer.name], layer)
-        return type(layer).from_config(layer.get_config())
-
-    pairs: dict[str, tuple[Any, Any]] = {}
     try:
-        cut_model = _cut(model, copy)
-        for layer in cut_model.layers:
-            if layer.weights:
-                layer.set_weights(model.get_layer(layer.name).get_weights())
-        pairs = _pairs(cut_model)
-        fast_model = _clone(cut_model, cut_model.inputs[0].shape[1:], copy)
+        # A copy's layers know no other model, so who takes whose output can be read from them.
+        cut_model = _clone(model, _seen_shape(model), {})
+        _set_all_weights(cut_model, model, {})
+        substitutes = _substitutes(cut_model)
+        fast_model = _clone(cut_model, cut_model.inputs[0].shape[1:], substitutes)
+        _set_all_weights(fast_model, cut_model, substitutes)
     except (ValueError, TypeError, NotImplementedError):
         return model  # Keras can't copy every model; such a one runs as it is
-    for layer in cut_model.layers:
-        if layer.weights and layer.name not in pairs:
-            fast_model.get_layer(layer.name).set_weights(layer.get_weights())
     return fast_model
 
 
@@ -106,9 +118,8 @@ class ConvolvedPooled(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, convolution: Any, ways: Any) -> None:
-        super().__init__(name=convolution.name, trainable=False)
-        self.kernel = convolution.kernel.numpy()
-        self.bias = convolution.bias.numpy() if convolution.use_bias else np.float32(0)
+        super().__init__(name=convolution.name, trainable=False, dtype="float32")
+        self.kernel, self.bias = _kernel_and_bias(convolution)
         self.ways = ways
 
     def call(self, inputs: Any) -> Any:
@@ -217,21 +228,56 @@ def by_sums(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> tup
     return forward, backward
 
 
-class OwnMaps:
-    """A convolution (stride 1, no padding) that gives each input one map, its own.
+class TwoWayConvolution(keras.layers.Layer):  # type: ignore[misc]
+    """A convolution (stride 1, an output for each input) with a faster way back.
 
     Parameters
     ----------
-    convolution : keras.layers.Conv2D
+    name : str
+    kernel : array, (height, width, channels, maps)
+        Its sides are odd.
+    bias : array, (maps,)
+    activation : function
+    """
+
+    padding = "same"
+
+    def __init__(self, name: str, kernel: np.ndarray, bias: np.ndarray, activation: Any) -> None:
+        super().__init__(name=name, trainable=False, dtype="float32")
+        turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+        self.kernel, self.turned, self.bias = (
+            keras.Variable(array, dtype="float32", trainable=False)
+            for array in (kernel, turned, bias)
+        )
+        self.activation = activation
+
+    def call(self, inputs: Any) -> Any:
+        """(n, height, width, channels) -> (n, height, width, maps)."""
+        kernel, turned = (tf.convert_to_tensor(each.value) for each in (self.kernel, self.turned))
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def convolved(inputs: Any) -> Any:
+            outputs = tf.nn.conv2d(inputs, kernel, 1, "SAME")
+            return outputs, lambda gradient: tf.nn.conv2d(gradient, turned, 1, "SAME")
+
+        return self.activation(tf.nn.bias_add(convolved(inputs), self.bias.value))
+
+
+class OwnMaps:
+    """A convolution (stride 1) that gives each input one map, its own.
+
+    Parameters
+    ----------
+    convolution : keras.layers.Conv2D or TwoWayConvolution
     """
 
     def __init__(self, convolution: Any) -> None:
-        kernel = convolution.kernel.numpy()
+        kernel, bias = _kernel_and_bias(convolution)
         self.sides = kernel.shape[:2]
+        self.is_padded = convolution.padding == "same"
         # (maps, channels, positions of the kernel)
         self.kernels = tf.constant(kernel.reshape(-1, *kernel.shape[2:]).transpose(2, 1, 0))
-        bias = convolution.bias.numpy() if convolution.use_bias else np.zeros(kernel.shape[-1])
-        self.bias = tf.constant(bias, tf.float32)
+        self.bias = tf.constant(bias)
 
     def __call__(self, inputs: Any, maps: Any) -> Any:
         """(n, height, width, channels) and the n inputs' maps -> (n, height', width')."""
@@ -245,11 +291,17 @@ class OwnMaps:
 
         `products` holds the product of each input position with each position of the kernel.
         """
-        rows, columns = (products.shape[axis + 1] - self.sides[axis] + 1 for axis in (0, 1))
+        missing = [side - 1 if self.is_padded else 0 for side in self.sides]
+        around = [[0, 0], *[[n // 2, n - n // 2] for n in missing], [0, 0]]
+        rows, columns = (
+            products.shape[axis + 1] + missing[axis] - self.sides[axis] + 1 for axis in (0, 1)
+        )
 
         @_fused
         def total(products: Any) -> Any:
             outputs: Any = tf.gather(self.bias, maps)[:, None, None]
+            if any(missing):
+                products = tf.pad(products, around)
             for k in range(products.shape[-1]):
                 i, j = divmod(k, self.sides[1])
                 outputs += products[:, i : i + rows, j : j + columns, k]
@@ -258,9 +310,22 @@ class OwnMaps:
         return total(products)
 
     @staticmethod
-    def can(layer: Any) -> bool:
-        """Whether a layer is such a convolution, with an activation of one number at a time."""
-        return _is_plain(layer) and getattr(layer.activation, "__name__", "") in _ELEMENTWISE
+    def source(layer: Any) -> Any:
+        """The convolution whose own maps a layer's maps can be computed from, or None.
+
+        It is the layer itself, or what stands before an activation that is a layer of its own.
+        The activation must look at one number at a time.
+        """
+        if isinstance(layer, keras.layers.Activation) and not _is_elementwise(layer):
+            return None
+        if not isinstance(layer, ACTIVATIONS):
+            return layer if _is_simple(layer) and _is_elementwise(layer) else None
+        source = layer.input._keras_history.operation
+        while isinstance(source, Absorbed):
+            source = source.input._keras_history.operation
+        is_shared = len(source._inbound_nodes) > 1
+        is_convolution = _is_simple(source) or isinstance(source, TwoWayConvolution)
+        return source if is_convolution and _is_linear(source) and not is_shared else None
 
 
 def _padded(values: Any, sides: tuple[int, ...]) -> Any:
@@ -287,85 +352,217 @@ def _relu_of_largest(window: list[Any], bias: Any) -> tuple[Any, Any]:
     return tf.nn.relu(before), tf.where(before > 0, winners, _NO_WINNER)
 
 
-def _pairs(model: Any) -> dict[str, tuple[Any, Any]]:
-    """Each convolution with ReLU that only a 2 x 2 pooling follows, and that pooling.
+class Absorbed(keras.layers.Layer):  # type: ignore[misc]
+    """Stands in the place of a layer whose work another one does, and is called like it."""
 
-    A pair is listed under the names of both its layers.
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return inputs
+
+
+# What stands in the place of a layer, and its weights.
+_Substitutes = dict[str, tuple[Any, list[np.ndarray]]]
+
+
+def _substitutes(model: Any) -> _Substitutes:
+    """Name of a layer -> what makes the model faster in its place.
+
+    The last layer stays as it is, but for a pooling.
     """
-    followers: dict[int, list[Any]] = {}
+    substitutes: _Substitutes = {}
+    followers = _followers(model)
+    last_layer = model.output._keras_history.operation
     for layer in model.layers:
-        for node in layer._inbound_nodes:
+        if type(layer) not in _CONVOLUTIONS or len(layer._inbound_nodes) != 1:
+            continue
+        follower = followers.get(layer.name)
+        (before,) = (node.operation for node in layer._inbound_nodes[0].parent_nodes)
+        absorbed: list[Any] = []
+        if _is_pair(layer, follower):
+            substitutes[layer.name] = ConvolvedPooled(layer, _ways(layer, before)), []
+            absorbed.append(follower)
+        elif layer is not last_layer:
+            if followers.get(before.name) is layer and _is_own_padding(before, layer):
+                absorbed.append(before)
+            if follower is not last_layer and _can_normalize(follower, layer):
+                absorbed.append(follower)
+            substitutes[layer.name] = _absorbing(layer, absorbed)
+        substitutes |= {
+            other.name: (Absorbed(name=other.name, dtype="float32"), []) for other in absorbed
+        }
+    return substitutes
+
+
+def _followers(model: Any) -> dict[str, Any]:
+    """The layers whose output one other layer takes and nothing else: name -> that layer."""
+    users: dict[int, list[Any]] = {}
+    for operation in model.operations:
+        for node in operation._inbound_nodes:
             for tensor in node.input_tensors:
-                followers.setdefault(id(tensor), []).append(layer)
+                users.setdefault(id(tensor), []).append(operation)
     output_ids = {id(tensor) for tensor in model.outputs}
-    pairs = {}
+    followers = {}
     for layer in model.layers:
-        if not _is_plain(layer) or len(layer._inbound_nodes) != 1:
+        if len(layer._inbound_nodes) != 1 or id(layer.output) in output_ids:
             continue
-        next_layers = followers.get(id(layer.output), [])
-        if len(next_layers) != 1 or id(layer.output) in output_ids:
-            continue
-        if _is_pair(layer, next_layers[0]):
-            pairs[layer.name] = pairs[next_layers[0].name] = (layer, next_layers[0])
-    return pairs
+        users_of_layer = users.get(id(layer.output), [])
+        if len(users_of_layer) == 1 and len(users_of_layer[0]._inbound_nodes) == 1:
+            followers[layer.name] = users_of_layer[0]
+    return followers
 
 
-def _is_plain(layer: Any) -> bool:
-    """Whether a layer is a float32 convolution with stride 1, no padding and no groups."""
+def _is_simple(layer: Any) -> bool:
+    """Whether a layer is a float32 convolution with stride 1 and without groups."""
     return (
         type(layer) is keras.layers.Conv2D
         and layer.strides == layer.dilation_rate == (1, 1)
         and layer.groups == 1
-        and layer.padding == "valid"
         and layer.compute_dtype == "float32"
     )
 
 
-def _is_pair(convolution: Any, next_layer: Any) -> bool:
+def _is_linear(layer: Any) -> bool:
+    return layer.activation is keras.activations.linear
+
+
+def _is_elementwise(layer: Any) -> bool:
+    """Whether a layer's activation looks at one number at a time.
+
+    Softmax counts too: what goes into it is the response (`oiplib.engine.layers`).
+    """
+    return getattr(layer.activation, "__name__", "") in (*_ELEMENTWISE, "softmax")
+
+
+def _is_pair(convolution: Any, follower: Any) -> bool:
+    """Whether `ConvolvedPooled` can do the work of both."""
     return (
-        convolution.activation is keras.activations.relu
-        and type(next_layer) is keras.layers.MaxPooling2D
-        and len(next_layer._inbound_nodes) == 1
-        and next_layer.pool_size == next_layer.strides == (2, 2)
-        and next_layer.padding == "valid"
+        _is_simple(convolution)
+        and convolution.padding == "valid"
+        and convolution.activation is keras.activations.relu
+        and type(follower) is keras.layers.MaxPooling2D
+        and follower.pool_size == follower.strides == (2, 2)
+        and follower.padding == "valid"
     )
 
 
-def _substitute(convolution: Any, pooling: Any, layer: Any) -> Any:
-    """What replaces one layer of a pair: the convolution does both, the pooling does nothing."""
-    if layer is pooling:
-        return keras.layers.Identity(name=pooling.name)
-    (node,) = convolution._inbound_nodes
-    sees_image = all(type(p.operation) is keras.layers.InputLayer for p in node.parent_nodes)
+def _ways(convolution: Any, before: Any) -> Any:
+    sees_image = type(before) is keras.layers.InputLayer
     has_few_inputs = np.prod(convolution.kernel.shape[:3]) <= _MOST_INPUTS
-    ways = by_sums if sees_image and has_few_inputs else by_convolution
-    return ConvolvedPooled(convolution, ways)
+    return by_sums if sees_image and has_few_inputs else by_convolution
 
 
-def _cut(model: Any, copy: Any) -> Any:
-    """A copy that takes the smallest image which still gives an output of the same shape."""
+def _is_own_padding(zeros: Any, convolution: Any) -> bool:
+    """Whether a layer adds the zeros that the convolution's padding ``same`` would add."""
+    if type(zeros) is not keras.layers.ZeroPadding2D or convolution.padding != "valid":
+        return False
+    for axis in (0, 1):
+        size, stride = zeros.input.shape[axis + 1], convolution.strides[axis]
+        reach = (convolution.kernel_size[axis] - 1) * convolution.dilation_rate[axis] + 1
+        n_zeros = max((-(-size // stride) - 1) * stride + reach - size, 0)
+        if zeros.padding[axis] != (n_zeros // 2, n_zeros - n_zeros // 2):
+            return False
+    return True
+
+
+def _can_normalize(layer: Any, convolution: Any) -> bool:
+    """Whether a layer only scales and shifts each of the convolution's maps."""
+    return (
+        type(layer) is keras.layers.BatchNormalization
+        and layer.axis in (-1, 3)
+        and layer.compute_dtype == convolution.compute_dtype == "float32"
+        and _is_linear(convolution)
+    )
+
+
+def _absorbing(convolution: Any, absorbed: list[Any]) -> tuple[Any, list[np.ndarray]]:
+    """A convolution that does the work of zero padding and batch normalization too."""
+    config = convolution.get_config()
+    weights = convolution.get_weights()
+    bias = weights.pop() if convolution.use_bias else np.zeros(convolution.output.shape[-1])
+    for layer in absorbed:
+        if isinstance(layer, keras.layers.ZeroPadding2D):
+            config["padding"] = "same"
+        else:
+            factor, summand = _scale_of(layer)
+            # The maps are a kernel's last axis; in a depthwise one they are its last two.
+            by_depth = isinstance(convolution, keras.layers.DepthwiseConv2D)
+            weights[-1] = weights[-1] * factor.reshape(weights[-1].shape[2 if by_depth else 3 :])
+            bias = bias * factor + summand
+    weights = [array.astype(np.float32) for array in (*weights, bias)]
+    is_odd = all(side % 2 for side in convolution.kernel_size)
+    keeps_size = config["padding"] == "same" or convolution.kernel_size == (1, 1)
+    if _is_simple(convolution) and is_odd and keeps_size:
+        kernel, bias = weights
+        return TwoWayConvolution(convolution.name, kernel, bias, convolution.activation), []
+    return type(convolution).from_config({**config, "use_bias": True}), weights
+
+
+def _scale_of(normalization: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch normalization multiplies each map by at test time, and then adds."""
+    variance = normalization.moving_variance.numpy().astype(np.float64)
+    factor = 1 / np.sqrt(variance + normalization.epsilon)
+    if normalization.scale:
+        factor *= normalization.gamma.numpy()
+    summand = -normalization.moving_mean.numpy() * factor
+    if normalization.center:
+        summand += normalization.beta.numpy()
+    return factor, summand
+
+
+def _kernel_and_bias(convolution: Any) -> tuple[np.ndarray, np.ndarray]:
+    """As arrays; a bias of 0 where the convolution has none."""
+    kernel = convolution.kernel.numpy()
+    if convolution.bias is None:
+        return kernel, np.zeros(kernel.shape[-1], np.float32)
+    return kernel, convolution.bias.numpy()
+
+
+def _seen_shape(model: Any) -> tuple[int, ...]:
+    """The smallest image from which the model still gives an output of the same shape."""
     shape: list[int] = list(model.inputs[0].shape[1:])
-    cut_model = _clone(model, shape, copy)
-    if not all(type(layer) in _LOCAL and _unpadded(layer) for layer in model.layers):
-        return cut_model
+    if not all(type(layer) in _LOCAL and _unpadded(layer) for layer in model.operations):
+        return tuple(shape)
+    # Such layers have one input each, so they stand in a row.
+    wanted = tuple(model.output.shape[1:])
+    if _shape_after(model, shape) != wanted:
+        return tuple(shape)  # a layer stands in the row twice
     for axis in (0, 1):
         while shape[axis] > 1:
-            shape[axis] -= 1
-            try:
-                smaller = _clone(model, shape, copy)
-            except ValueError:  # smaller than a kernel
+            smaller = [side - (k == axis) for k, side in enumerate(shape)]
+            if _shape_after(model, smaller) != wanted:
                 break
-            if smaller.output.shape != model.output.shape:
-                break
-            cut_model = smaller
-        shape = list(cut_model.inputs[0].shape[1:])
-    return cut_model
+            shape = smaller
+    return tuple(shape)
+
+
+def _shape_after(model: Any, shape: list[int]) -> tuple[int, ...] | None:
+    """The shape that an image of this shape comes to; None if it is smaller than a kernel."""
+    batch_shape: tuple[int | None, ...] = (None, *shape)
+    try:
+        for layer in model.layers[1:]:
+            batch_shape = layer.compute_output_shape(batch_shape)
+    except ValueError:
+        return None
+    return batch_shape[1:]  # type: ignore[return-value]
 
 
 def _unpadded(layer: Any) -> bool:
     return getattr(layer, "padding", "valid") == "valid"
 
 
-def _clone(model: Any, shape: Any, copy: Any) -> Any:
-    images = keras.Input(tuple(shape), name=model.inputs[0].name)
+def _clone(model: Any, shape: tuple[int, ...], substitutes: _Substitutes) -> Any:
+    """A copy of the model without its weights, for images of this shape."""
+
+    def copy(operation: Any) -> Any:
+        if operation.name in substitutes:
+            return substitutes[operation.name][0]
+        return type(operation).from_config(operation.get_config())
+
+    images = keras.Input(shape, name=model.inputs[0].name)
     return keras.models.clone_model(model, input_tensors=images, clone_function=copy)
+
+
+def _set_all_weights(copy: Any, model: Any, substitutes: _Substitutes) -> None:
+    for layer in model.layers:
+        _, weights = substitutes.get(layer.name) or (None, layer.get_weights())
+        if weights:
+            set_weights(copy.get_layer(layer.name), weights)

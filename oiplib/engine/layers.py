@@ -6,6 +6,7 @@ One forward pass gives the responses of all maps of the layer.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,18 @@ import numpy as np
 from ..errors import InputError
 from ..progress import SILENT
 from ..values import Maps, map_list
-from .fast import OwnMaps, faster
+from ..values.inputs import Inputs
+from .fast import ACTIVATIONS, OwnMaps, faster
 from .images import Shape
+from .nested import all_layers, flat, layer_outputs
 from .tf import keras, tf
 from .threads import first_alone
+
+# So many numbers in the outputs of all layers fill a batch: with more, an image hardly takes less
+# time, and a few images wait for more copies of themselves. Four images are taken even if they
+# have more, but for what doesn't fit into half a GB (not all outputs are kept).
+_NUMBERS = 2**26
+_MOST_NUMBERS = 2**28
 
 
 class LayerMaps:
@@ -24,18 +33,24 @@ class LayerMaps:
 
     It works for any Keras model with one image input, and for any layer whose output is
     (n, height, width, maps) or (n, units). The model runs as at test time: dropout is off,
-    batch normalization uses its averages.
+    batch normalization uses its averages. Of a softmax it takes what goes into it: a class must
+    not win because the others lose.
 
     Parameters
     ----------
     model : keras.Model
     layer : str
-        Name of the layer. If its activation is a separate layer, name that one.
+        Name of the layer, of a layer in an inner model ``inner/name``. If its activation is a
+        separate layer, name that one.
+    inputs : Inputs
+        What images the model takes; standardized ones by default.
 
     Attributes
     ----------
     n_maps : int
     image_shape : (height, width, channels)
+    batch_size : int
+        Images per gradient: a power of two that follows from the layer and the image's size.
     silent_is_dead : bool
         Whether a response of exactly 0 implies a gradient of exactly 0 (true for ReLU). The
         plain ascent can never move such a start.
@@ -54,21 +69,29 @@ class LayerMaps:
     (5, 2)
     """
 
-    def __init__(self, model: Any, layer: str) -> None:
-        self.model, self.layer = model, layer
+    def __init__(self, model: Any, layer: str, inputs: Inputs | None = None) -> None:
+        self.model, self.layer, self.inputs = model, layer, inputs or Inputs()
         self.image_shape = image_shape(model)
+        self.inputs.check_channels(self.image_shape[-1])
         map_shapes = map_layers(model)
         if layer not in map_shapes:
             raise InputError(f"unknown layer {layer!r}: choose one of {', '.join(map_shapes)}")
         self.n_maps = map_shapes[layer][-1]
-        fast_model = faster(keras.Model(model.inputs[0], model.get_layer(layer).output))
-        fast_layer = fast_model.get_layer(layer)
+        flat_model, flat_names = flat(model)
+        flat_name = flat_names[layer]
+        until_layer = keras.Model(flat_model.inputs[0], flat_model.get_layer(flat_name).output)
+        self.batch_size = _batch_size(until_layer)
+        fast_model = faster(until_layer)
+        fast_layer = fast_model.get_layer(flat_name)
         self.silent_is_dead = _is_relu(fast_layer)
         before, self._activate = _before_activation(fast_layer)
         self._until_activation = keras.Model(fast_model.inputs[0], before)
-        inputs = fast_layer.input[0] if isinstance(fast_layer.input, list) else fast_layer.input
-        self._until_layer = keras.Model(fast_model.inputs[0], inputs)
-        self._own_maps = OwnMaps(fast_layer) if OwnMaps.can(fast_layer) else None
+        self._until_layer = keras.Model(fast_model.inputs[0], _first(fast_layer.input))
+        self._until_own_maps, self._own_maps = self._until_layer, None
+        source = OwnMaps.source(fast_layer)
+        if source is not None:
+            self._until_own_maps = keras.Model(fast_model.inputs[0], source.input)
+            self._own_maps = OwnMaps(source)
         images_type = tf.TensorSpec((None, *self.image_shape), tf.float32)
         #: Functions compiled for this layer, kept so that TensorFlow traces them once.
         self.compiled = {
@@ -89,9 +112,18 @@ class LayerMaps:
         if self._own_maps is None:
             of_all_maps = self._traced(images)
             return tuple(tf.gather(values, maps, axis=1, batch_dims=1) for values in of_all_maps)
-        before = self._own_maps(self._traced_features(images), maps)
+        features = self._until_own_maps(self._cropped(images), training=False)
+        before = self._own_maps(features, maps)
         after = self._activate(before)
         return tf.reduce_mean(after, axis=(1, 2)), tf.reduce_mean(before, axis=(1, 2))
+
+    def traced_all(self, images: Any) -> tuple[Any, Any]:
+        """What goes out of the layer and into its activation, position by position, as tensors.
+
+        Both are (n, map height, map width, maps), or (n, units).
+        """
+        before = self._until_activation(self._cropped(images), training=False)
+        return self._activate(before), before
 
     def _traced(self, images: Any) -> tuple[Any, Any]:
         """Responses and pre-activations of all maps, as tensors (n, maps)."""
@@ -112,7 +144,7 @@ class LayerMaps:
         return images[:, :height, :width]
 
     def __call__(
-        self, images: np.ndarray, batch_size: int = 256, progress: Any = SILENT
+        self, images: np.ndarray, batch_size: int | None = None, progress: Any = SILENT
     ) -> np.ndarray:
         """Responses of all maps to images.
 
@@ -120,7 +152,7 @@ class LayerMaps:
         ----------
         images : array, (n, height, width, channels), standardized
         batch_size
-            Images per forward pass.
+            Images per forward pass; twice the layer's `batch_size` by default.
         progress
             A progress bar that counts images.
 
@@ -131,10 +163,11 @@ class LayerMaps:
         return self.respond(images, batch_size, progress)[0]
 
     def respond(
-        self, images: np.ndarray, batch_size: int = 256, progress: Any = SILENT
+        self, images: np.ndarray, batch_size: int | None = None, progress: Any = SILENT
     ) -> tuple[np.ndarray, np.ndarray]:
         """Responses and pre-activations, each float32 (n, maps); parameters as for a call."""
         check_images(images, self.image_shape)
+        batch_size = batch_size or 2 * self.batch_size
         out = np.empty((2, len(images), self.n_maps), np.float32)
         for first in range(0, len(images), batch_size):
             batch = np.arange(first, min(first + batch_size, len(images)))
@@ -158,7 +191,7 @@ class LayerMaps:
         check_images(images, self.image_shape)
         return np.asarray(self.compiled["activations"](images))
 
-    def features(self, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    def features(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
         """What goes into the layer: the network's own description of images.
 
         Parameters
@@ -171,6 +204,7 @@ class LayerMaps:
             The maps of the layer before; (n, 1, 1, units) if that layer has no maps.
         """
         check_images(images, self.image_shape)
+        batch_size = batch_size or 2 * self.batch_size
         batches = [
             np.asarray(self.compiled["features"](images[i : i + batch_size]))
             for i in range(0, len(images), batch_size)
@@ -193,6 +227,8 @@ class LayerMaps:
 def map_layers(model: Any) -> dict[str, tuple[int, ...]]:
     """The layers that have maps, from the input on: name -> (height, width, maps) or (units,).
 
+    In the place of an inner model stand its layers, named ``inner/layer``.
+
     Examples
     --------
     >>> image = keras.Input((8, 8, 1))
@@ -200,12 +236,10 @@ def map_layers(model: Any) -> dict[str, tuple[int, ...]]:
     {'conv': (6, 6, 2)}
     """
     shapes = {}
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.InputLayer) or not hasattr(layer, "output"):
-            continue
-        shape = getattr(layer.output, "shape", ())
+    for name, output in layer_outputs(model).items():
+        shape = getattr(output, "shape", ())
         if len(shape) in (2, 4) and None not in shape[1:]:
-            shapes[layer.name] = tuple(int(side) for side in shape[1:])
+            shapes[name] = tuple(int(side) for side in shape[1:])
     return shapes
 
 
@@ -231,8 +265,19 @@ def image_shape(model: Any) -> Shape:
         )
     if keras.config.image_data_format() != "channels_last":
         raise InputError("Keras is set to channels_first: set image_data_format to channels_last")
+    check_channels_last(model)
     height, width, channels = shapes[0]
     return height, width, channels
+
+
+def check_channels_last(model: Any) -> None:
+    """Raise `InputError` if a layer, also of an inner model, wants the channels first."""
+    for layer in all_layers(model):
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise InputError(
+                f"the layer {layer.name!r} has data_format='channels_first': build the model with "
+                "channels_last (a convolution's weights stay the same)"
+            )
 
 
 def check_images(images: np.ndarray, shape: Shape) -> None:
@@ -241,22 +286,40 @@ def check_images(images: np.ndarray, shape: Shape) -> None:
         raise InputError(f"images must have the shape (n, {', '.join(map(str, shape))})")
 
 
+def _batch_size(until_layer: Any) -> int:
+    """Images per gradient of a model that ends with the layer that is studied: a power of two."""
+    n_numbers = sum(
+        math.prod(side or 1 for side in tensor.shape[1:])
+        for nodes in until_layer._nodes_by_depth.values()
+        for node in nodes
+        for tensor in node.outputs
+    )
+    size = min(max(_NUMBERS // n_numbers, 4), 128, max(_MOST_NUMBERS // n_numbers, 1))
+    return 1 << (size.bit_length() - 1)
+
+
+def _first(tensors: Any) -> Any:
+    return tensors[0] if isinstance(tensors, list) else tensors
+
+
 def _before_activation(layer: Any) -> tuple[Any, Any]:
     """The input of a layer's activation function as a Keras tensor, and the function.
 
     A layer that contains its activation is rebuilt without it, with the same weights. For a
-    layer without an activation these are the layer's output and the identity.
+    layer without an activation these are the layer's output and the identity, for a softmax its
+    input and the identity.
     """
-    if isinstance(layer, (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU)):
-        return layer.input, layer
     activation = getattr(layer, "activation", None)
+    is_softmax = isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax
+    if isinstance(layer, ACTIVATIONS):
+        return layer.input, tf.identity if is_softmax else layer
     if activation in (None, keras.activations.linear):
         return layer.output, tf.identity
     config = {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_before"}
     linear_layer = type(layer).from_config(config)
     before = linear_layer(layer.input)
     linear_layer.set_weights(layer.get_weights())
-    return before, activation
+    return before, tf.identity if is_softmax else activation
 
 
 def _is_relu(layer: Any) -> bool:

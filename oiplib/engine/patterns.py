@@ -14,6 +14,9 @@ import numpy as np
 from ..values import GridSpec
 from .images import Shape, resize, standardized
 
+# In bytes.
+_LARGEST_BLOCK = 2**26
+
 
 def pattern_images(grid: GridSpec, indices: np.ndarray, shape: Shape) -> np.ndarray:
     """The images of patterns: resized bicubically and standardized.
@@ -84,6 +87,18 @@ def distinct_blocks(
         distinct_indices = indices[distinct(grid, indices)]
         if len(distinct_indices):
             yield distinct_indices
+
+
+def block_size(shape: Shape) -> int:
+    """How many images of patterns are made at a time: 4096, or what fits into 64 MB.
+
+    Examples
+    --------
+    >>> block_size((28, 28, 1)), block_size((224, 224, 3))
+    (4096, 111)
+    """
+    height, width, channels = shape
+    return max(1, min(4096, _LARGEST_BLOCK // (4 * height * width * channels)))
 
 
 def cells_of(grid: GridSpec, indices: np.ndarray) -> np.ndarray:

@@ -13,10 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.ascent import BATCH_SIZE, Ascents, ascend, chain
+from ..engine.ascent import Ascents, ascend, go_on, have_no_gradient
 from ..engine.fluctuations import fluctuation_images
-from ..engine.layers import LayerMaps
-from ..engine.patterns import cells_of, distinct, distinct_blocks, pattern_images
+from ..engine.images import from_standard
+from ..engine.objectives import Responding
+from ..engine.patterns import (
+    block_size,
+    cells_of,
+    distinct,
+    distinct_blocks,
+    pattern_images,
+)
 from ..progress import SILENT
 from ..values import (
     AscentSpec,
@@ -26,14 +33,12 @@ from ..values import (
     ScanSpec,
     Start,
     TrialSpec,
+    seed_of,
 )
 from .screening import Screening, screen
 
-#: Maps whose starts race in the same batches, at least.
-RACE_GROUP = 16
-
-# Pairs whose start images are held at the same time.
-_PAIRS = 32 * BATCH_SIZE
+# Batches of starts whose images are held at the same time.
+_BATCHES = 32
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,28 @@ class Rung:
 
 @dataclass(frozen=True)
 class MapScan:
-    """What a scan found for one map: all its rungs, and the finalists with their ascents."""
+    """What a scan found for one map: all its rungs, and the finalists with their ascents.
+
+    Attributes
+    ----------
+    map : int
+    rungs : tuple of Rung
+    starts : tuple of Start
+        Where the finalists began.
+    ascents : Ascents
+    revived : bool, (finalists,)
+        Whether a start gave the response no gradient, so that it was led to where there is one.
+    """
 
     map: int
     rungs: tuple[Rung, ...]
     starts: tuple[Start, ...]
     ascents: Ascents
+    revived: np.ndarray
 
 
 def scan(
-    layer: LayerMaps,
+    layer: Responding,
     spec: ScanSpec,
     maps: Sequence[int],
     screening: Screening | None = None,
@@ -101,45 +118,48 @@ def scan(
 
 
 def try_fluctuations(
-    layer: LayerMaps, spec: TrialSpec, maps: Sequence[int], progress: Any = SILENT
+    layer: Responding, spec: TrialSpec, maps: Sequence[int], progress: Any = SILENT
 ) -> Iterator[MapScan]:
     """Show each map some random fluctuation images and ascend those it responds to (article IX).
 
     Parameters, and what is yielded, are as in `scan`.
     """
-    for group in _groups(layer.map_array(maps), 2 * BATCH_SIZE // spec.n_trials):
+    for group in _groups(layer.map_array(maps), 2 * layer.batch_size // spec.n_trials):
         starts = [
             FluctuationStart(spec.fluctuation, int(map), trial)
             for map in group
             for trial in range(spec.n_trials)
         ]
-        images = fluctuation_images(starts, layer.image_shape)
+        images = from_standard(fluctuation_images(starts, layer.image_shape), layer.inputs)
         owners = np.array([start.map for start in starts])
         losses = layer(images)[np.arange(len(owners)), owners]
         alive = np.flatnonzero(_movable(layer, losses))
-        ascents = ascend(layer, images[alive], owners[alive], spec.ascent)
+        seeds = _seeds([starts[i] for i in alive], spec.ascent)
+        ascents = ascend(layer, images[alive], owners[alive], spec.ascent, seeds=seeds)
         for map in group:
             of_map = owners == map
             rung = Rung(0, np.arange(spec.n_trials), losses[of_map])
             finalists = tuple(starts[i] for i in alive[of_map[alive]])
-            yield MapScan(int(map), (rung,), finalists, ascents.take(of_map[alive]))
+            of_finalists = ascents.take(of_map[alive])
+            revived = np.zeros(len(finalists), bool)
+            yield MapScan(int(map), (rung,), finalists, of_finalists, revived)
             progress.update(1)
 
 
 def _race(
-    layer: LayerMaps, spec: ScanSpec, maps: np.ndarray, screening: Screening, progress: Any
+    layer: Responding, spec: ScanSpec, maps: np.ndarray, screening: Screening, progress: Any
 ) -> Iterator[MapScan]:
     """Starts climb in rungs, the weaker dropped at each; batches are filled across maps.
 
     A start's second rung begins where its first ended. Any start may become a finalist,
     whether the map responds to it or not: the first rung climbs the pre-activation.
     """
-    # With few starts a map, more maps race together, so that even the last rung fills batches.
-    for group in _groups(maps, max(RACE_GROUP, BATCH_SIZE // spec.rungs[-1].n_starts)):
+    # So many maps race together that even the last rung fills batches.
+    for group in _groups(maps, layer.batch_size // spec.rungs[-1].n_starts):
         starts = [_race_starts(spec, int(map), screening) for map in group]
         indices = np.concatenate(starts)
         owners = np.repeat(group, [len(of_map) for of_map in starts])
-        images = pattern_images(spec.grid, indices, layer.image_shape)
+        images = _pattern_starts(layer, spec.grid, indices)
         rungs: dict[int, list[Rung]] = {int(map): [] for map in group}
         climbed: Ascents | None = None
         for number, rung in enumerate(spec.rungs):
@@ -147,9 +167,11 @@ def _race(
                 losses = climbed.losses
                 kept = _best_of_each(group, owners, losses, rung.n_starts)
                 climbed, indices, owners = climbed.take(kept), indices[kept], owners[kept]
-                images = climbed.images
-            ascents = ascend(layer, images, owners, rung.ascent)
-            climbed = chain(climbed, ascents) if climbed else ascents
+            seeds = _pattern_seeds(spec.grid, indices, rung.ascent)
+            if climbed is None:
+                climbed = ascend(layer, images, owners, rung.ascent, seeds=seeds)
+            else:
+                climbed = go_on(layer, climbed, owners, rung.ascent, seeds=seeds)
             n_steps = climbed.traces.shape[1] - 1
             for map in group:
                 of_map = owners == map
@@ -158,10 +180,13 @@ def _race(
                 rungs[map].append(Rung(n_steps, indices[of_map], climbed.losses[of_map]))
         assert climbed is not None
         final = _best_of_each(group, owners, climbed.losses, spec.n_oips)
+        revived = _dead(layer, spec.grid, indices[final], owners[final], climbed.take(final))
         for map in group:
-            kept = final[owners[final] == map]
+            of_map = owners[final] == map
+            kept = final[of_map]
             finalists = tuple(PatternStart(spec.grid, int(k)) for k in indices[kept])
-            yield MapScan(int(map), tuple(rungs[map]), finalists, climbed.take(kept))
+            of_finalists = climbed.take(kept)
+            yield MapScan(int(map), tuple(rungs[map]), finalists, of_finalists, revived[of_map])
             progress.update(1)
 
 
@@ -195,18 +220,19 @@ def _best_of_each(group: np.ndarray, owners: np.ndarray, losses: np.ndarray, n: 
 
 
 def _article_scan(
-    layer: LayerMaps, spec: ScanSpec, maps: np.ndarray, progress: Any
+    layer: Responding, spec: ScanSpec, maps: np.ndarray, progress: Any
 ) -> Iterator[MapScan]:
     """All patterns that a map responds to take a few steps; the best few go to the end."""
     select, final = spec.rungs
     candidates = _candidates(layer, spec.grid, maps)
-    for group in _groups(np.arange(len(maps)), BATCH_SIZE // max(1, final.n_starts)):
+    for group in _groups(np.arange(len(maps)), layer.batch_size // max(1, final.n_starts)):
         indices = np.concatenate([candidates[i] for i in group])
         owners = np.concatenate([np.full(len(candidates[i]), maps[i]) for i in group])
         losses = _losses_of_patterns(layer, spec.grid, indices, owners, select.ascent)
         best = _best_of_each(maps[group], owners, losses, final.n_starts or len(owners))
-        images = pattern_images(spec.grid, indices[best], layer.image_shape)
-        ascents = ascend(layer, images, owners[best], final.ascent)
+        images = _pattern_starts(layer, spec.grid, indices[best])
+        seeds = _pattern_seeds(spec.grid, indices[best], final.ascent)
+        ascents = ascend(layer, images, owners[best], final.ascent, seeds=seeds)
         for map in maps[group]:
             of_map, finalists = owners == map, np.flatnonzero(owners[best] == map)
             n_steps = (select.ascent.n_epochs - 1, final.ascent.n_epochs - 1)
@@ -216,32 +242,62 @@ def _article_scan(
             )
             kept = _best(finalists, ascents.losses, spec.n_oips)
             starts = tuple(PatternStart(spec.grid, int(k)) for k in indices[best[kept]])
-            yield MapScan(int(map), rungs, starts, ascents.take(kept))
+            revived = np.zeros(len(starts), bool)
+            yield MapScan(int(map), rungs, starts, ascents.take(kept), revived)
             progress.update(1)
 
 
-def _candidates(layer: LayerMaps, grid: GridSpec, maps: np.ndarray) -> list[np.ndarray]:
+def _candidates(layer: Responding, grid: GridSpec, maps: np.ndarray) -> list[np.ndarray]:
     """For each map the distinct patterns that the ascent can move."""
     blocks: list[list[np.ndarray]] = [[] for _ in maps]
-    for indices in distinct_blocks(grid):
-        responses = layer(pattern_images(grid, indices, layer.image_shape))
+    for indices in distinct_blocks(grid, size=block_size(layer.image_shape)):
+        responses = layer(_pattern_starts(layer, grid, indices))
         for block, map in zip(blocks, maps, strict=True):
             block.append(indices[_movable(layer, responses[:, map])])
     return [np.concatenate(block) for block in blocks]
 
 
 def _losses_of_patterns(
-    layer: LayerMaps, grid: GridSpec, indices: np.ndarray, maps: np.ndarray, spec: AscentSpec
+    layer: Responding, grid: GridSpec, indices: np.ndarray, maps: np.ndarray, spec: AscentSpec
 ) -> np.ndarray:
     losses = np.empty(len(indices), np.float32)
-    for first in range(0, len(indices), _PAIRS):
-        part = slice(first, first + _PAIRS)
-        images = pattern_images(grid, indices[part], layer.image_shape)
-        losses[part] = ascend(layer, images, maps[part], spec).losses
+    n_held = _BATCHES * layer.batch_size
+    for first in range(0, len(indices), n_held):
+        part = slice(first, first + n_held)
+        images = _pattern_starts(layer, grid, indices[part])
+        seeds = _pattern_seeds(grid, indices[part], spec)
+        losses[part] = ascend(layer, images, maps[part], spec, seeds=seeds).losses
     return losses
 
 
-def _movable(layer: LayerMaps, responses: np.ndarray) -> np.ndarray:
+def _pattern_starts(layer: Responding, grid: GridSpec, indices: np.ndarray) -> np.ndarray:
+    """The images of patterns, within the network's inputs."""
+    return from_standard(pattern_images(grid, indices, layer.image_shape), layer.inputs)
+
+
+def _seeds(starts: Sequence[Start], ascent: AscentSpec) -> np.ndarray | None:
+    """The numbers of starts from which all chance comes, if the ascent has any."""
+    if not ascent.prior.disturbs:
+        return None
+    return np.array([seed_of(start) for start in starts], np.uint64)
+
+
+def _pattern_seeds(grid: GridSpec, indices: np.ndarray, ascent: AscentSpec) -> np.ndarray | None:
+    if not ascent.prior.disturbs:
+        return None
+    return _seeds([PatternStart(grid, int(index)) for index in indices], ascent)
+
+
+def _dead(
+    layer: Responding, grid: GridSpec, indices: np.ndarray, maps: np.ndarray, ascents: Ascents
+) -> np.ndarray:
+    """Which starts gave their map no gradient; with ReLU, those without a response."""
+    if layer.silent_is_dead:
+        return np.asarray(ascents.traces[:, 0] == 0)
+    return have_no_gradient(layer, _pattern_starts(layer, grid, indices), maps)
+
+
+def _movable(layer: Responding, responses: np.ndarray) -> np.ndarray:
     """Which starts the plain ascent may move: with ReLU, those with a response."""
     return (responses != 0) | (not layer.silent_is_dead)
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.layers import LayerMaps
-from ..engine.patterns import distinct_blocks, pattern_images
+from ..engine.images import from_standard
+from ..engine.objectives import Responding
+from ..engine.patterns import block_size, distinct_blocks, pattern_images
 from ..engine.threads import side_by_side
 from ..errors import InputError
 from ..progress import SILENT
@@ -46,7 +47,7 @@ class Screening:
 
 
 def screen(
-    layer: LayerMaps,
+    layer: Responding,
     spec: ScreeningSpec,
     part: tuple[int, int] | None = None,
     progress: Any = SILENT,
@@ -56,7 +57,7 @@ def screen(
     Parameters
     ----------
     layer
-        Whose maps.
+        Whose maps, or an objective.
     spec
         The grid, and what is kept of the responses.
     part
@@ -74,7 +75,8 @@ def screen(
     seen, last = part or (0, spec.grid.n_patterns)
 
     def screen_block(indices: np.ndarray) -> Screening:
-        responses, before = layer.respond(pattern_images(spec.grid, indices, layer.image_shape))
+        images = pattern_images(spec.grid, indices, layer.image_shape)
+        responses, before = layer.respond(from_standard(images, layer.inputs))
         block = Screening(
             len(indices),
             (responses > 0).sum(axis=0),
@@ -85,7 +87,8 @@ def screen(
         )
         return merged([block], spec.n_top)
 
-    blocks, same_blocks = itertools.tee(distinct_blocks(spec.grid, seen, last))
+    size = block_size(layer.image_shape)
+    blocks, same_blocks = itertools.tee(distinct_blocks(spec.grid, seen, last, size))
     for block, indices in zip(side_by_side(screen_block, blocks), same_blocks, strict=True):
         total = merged([total, block], spec.n_top) if total else block
         progress.update(int(indices[-1]) + 1 - seen)
