@@ -182,7 +182,6 @@ def test_a_damaged_array_is_an_error(copy, blob):
 def test_the_database_refuses_what_cannot_be(copy):
     for sql in (
         "UPDATE oips SET map = -1 WHERE id = 1",
-        "UPDATE oips SET loss = 0 WHERE id = 1",
         "UPDATE oips SET origin = 'luck' WHERE id = 1",
         "UPDATE runs SET status = 'lost'",
     ):

@@ -6,7 +6,7 @@ from .database import Store
 from .find import ORDERS, ORIGINS, OipFilter
 from .merge import merge
 from .oips import Oips
-from .sound import check_name
+from .sound import check_name, check_target
 from .tables import ROW_FIELDS, Layer, Network, Oip, Run, Rung, Scan, Screening, StoredStudy
 from .views import VIEWS
 
@@ -31,6 +31,7 @@ __all__ = [
     "StoredStudy",
     "Variety",
     "check_name",
+    "check_target",
     "database_url",
     "merge",
 ]

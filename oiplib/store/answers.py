@@ -39,7 +39,7 @@ class Reaction(Base):
 
     __table_args__ = (
         UniqueConstraint("layer_id", "spec_sha256"),
-        CheckConstraint("kind IN ('fluctuation', 'digit')"),
+        CheckConstraint("kind IN ('fluctuation', 'data')"),
     )
 
     def pictures(self, map: int) -> NumpyArray:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, undefer
 
 from .answers import Correspondence, Null, Reaction, Variety
 from .reader import Reader, same_row, screenings_of
-from .sound import check_image, check_map
+from .sound import check_image, check_target
 from .tables import Layer, Network, Oip, Run, Scan, Screening, StoredStudy
 
 Row = dict[str, Any]
@@ -65,10 +65,11 @@ class Store(Reader):
 
         def add(session: Session) -> tuple[int, int]:
             for scan in scans:
-                check_map(scan.map, session.get_one(Layer, scan.layer_id))
+                layer = session.get_one(Layer, scan.layer_id)
+                check_target(scan.objective, scan.map, layer)
             for oip in oips:
                 layer = session.get_one(Layer, oip.layer_id)
-                check_map(oip.map, layer)
+                check_target(oip.objective, oip.map, layer)
                 check_image(oip.image, layer)
             same_oips = select(Oip).where(Oip.key.in_([oip.key for oip in oips]))
             frames = undefer(Oip.frames), undefer(Oip.report_steps)
@@ -144,6 +145,12 @@ class Store(Reader):
             session.add(study)
 
         self._write(put)
+
+    def join_dataset(self, network_id: int, dataset: Row, accuracy: float | None) -> None:
+        """Name the data set of a network that was taken in as a model."""
+        with self.session(writes=True) as session:
+            network = session.get_one(Network, network_id)
+            network.dataset, network.accuracy = dataset, accuracy
 
     def replace_parts(self, whole: Screening) -> bool:
         """Store the screening of a whole grid in the place of its parts; False if it is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, undefer
 
 from ..errors import InputError
-from ..values import map_list
+from ..values import Objective, Prior, map_list, objective_of, prior_of, resolved
 from .connection import Connected
 from .oips import Oips
 from .sound import all_rows, first_row, listed
-from .tables import Layer, Oip, Run
+from .tables import Layer, Network, Oip, Run
 
 Row = dict[str, Any]
 
@@ -27,13 +28,14 @@ class OipFilter:
     Attributes
     ----------
     maps
-        Map indices.
+        Map indices. Other objectives than the mean of a map are left out then.
     layer
         Name of a layer.
     network
         Id of a network.
     best
-        Only the one with the largest loss of each map, before all other conditions.
+        Only the one with the largest loss of each objective, before all other conditions but
+        that of the prior.
     origin
         One of `ORIGINS`.
     stop_reason
@@ -44,6 +46,10 @@ class OipFilter:
         Number of the pattern or of the trial that it grew from.
     spec
         SHA-256, or its beginning, of the ascents that it went through.
+    objective
+        What is excited, as a text or a value.
+    prior
+        By which prior the images were led, as a text or a value; ``none`` for no prior.
     sort
         One of `ORDERS`; by map and loss where None.
     limit
@@ -62,6 +68,8 @@ class OipFilter:
     spec: str | None = None
     sort: str | None = None
     limit: int | None = None
+    objective: Objective | str | None = None
+    prior: Prior | str | None = None
 
 
 #: Where an OIP can come from. A ``revival`` is a start without a response that was led to one.
@@ -76,6 +84,10 @@ ORDERS = {
 }
 
 
+# Other objectives than maps are listed after them; no layer has as many maps.
+_LAST = 2**31 - 1
+
+
 class OipFinder(Connected):
     """Reads OIPs, by a filter or by their ids."""
 
@@ -88,15 +100,14 @@ class OipFinder(Connected):
             If the filter names a map, layer or network that doesn't exist.
         """
         with self.session() as session:
-            self._check_filter(session, wanted)
+            wanted = self._checked_filter(session, wanted)
             return [oip.row() for oip in all_rows(session, _select_oips(wanted))]
 
     def oips(self, wanted: OipFilter) -> Oips:
         """OIPs with their arrays, in the order of `oip_rows`."""
-        query = _select_oips(wanted).options(*_oip_arrays())
         with self.session() as session:
-            self._check_filter(session, wanted)
-            return Oips(all_rows(session, query))
+            wanted = self._checked_filter(session, wanted)
+            return Oips(all_rows(session, _select_oips(wanted).options(*_oip_arrays())))
 
     def oip(self, id: int) -> Oip:
         """One OIP with its arrays.
@@ -122,13 +133,13 @@ class OipFinder(Connected):
             ids = sorted(random.Random(0).sample(ids, sample))
         return ids
 
-    def oip_origins(self, ids: Sequence[int]) -> list[tuple[int, int, str, Row]]:
-        """Id, network, layer and spec of OIPs; errors as for `oip`."""
+    def oip_origins(self, ids: Sequence[int]) -> list[tuple[int, int, str, str, Row]]:
+        """Id, network, layer, objective and spec of OIPs; errors as for `oip`."""
         wanted = set(ids)
-        query = select(Oip.id, Layer.network_id, Layer.name, Oip.spec).join(Layer)
+        query = select(Oip.id, Layer.network_id, Layer.name, Oip.objective, Oip.spec).join(Layer)
         with self.session() as session:
             rows = [
-                (row[0], row[1], row[2], row[3])
+                (row[0], row[1], row[2], row[3], row[4])
                 for row in session.execute(query)
                 if row[0] in wanted
             ]
@@ -144,7 +155,8 @@ class OipFinder(Connected):
             query = select(Run).where(Run.id.in_(runs)).order_by(Run.id)
             return [run.environment for run in all_rows(session, query)]
 
-    def _check_filter(self, session: Session, wanted: OipFilter) -> None:
+    def _checked_filter(self, session: Session, wanted: OipFilter) -> OipFilter:
+        """The filter, whose conditions can all be met, with numbers in place of class names."""
         layers = session.scalars(select(Layer).order_by(Layer.network_id, Layer.position)).all()
         if wanted.network is not None:
             known = sorted({layer.network_id for layer in layers})
@@ -165,21 +177,51 @@ class OipFinder(Connected):
         largest = max(layers, key=lambda layer: layer.n_maps, default=None)
         if largest is not None and wanted.maps is not None:
             map_list(wanted.maps, largest.n_maps, largest.name)
+        if wanted.objective is None:
+            return wanted
+        return dataclasses.replace(wanted, objective=_numbered(session, wanted))
+
+
+def _numbered(session: Session, wanted: OipFilter) -> Objective:
+    """The wanted objective with numbers in place of the names of classes."""
+    query = select(Network.dataset).order_by(Network.id)
+    if wanted.network is not None:
+        query = query.where(Network.id == wanted.network)
+    known = [list((dataset or {}).get("classes", ())) for dataset in session.scalars(query)]
+
+    def number_of(layer: str, name: str) -> int:
+        numbers = {classes.index(name) for classes in known if name in classes}
+        if len(numbers) != 1:
+            choices = listed(sorted({name for classes in known for name in classes}))
+            raise InputError(
+                f"{layer}: {name!r} names no class, or several: choose one of {choices}, or name "
+                "the unit's number"
+            )
+        return numbers.pop()
+
+    return resolved(objective_of(wanted.objective or ""), number_of)
 
 
 def _select_oips(wanted: OipFilter) -> Select[Oip]:
     query = select(Oip).join(Oip.layer)
+    prior = None if wanted.prior is None else Oip.prior == str(prior_of(wanted.prior))
     if wanted.maps is not None:
         query = query.where(Oip.map.in_(wanted.maps))
+    if wanted.objective is not None:
+        query = query.where(Oip.objective == str(objective_of(wanted.objective)))
+    if prior is not None:
+        query = query.where(prior)
     if wanted.layer is not None:
         query = query.where(Layer.name == wanted.layer)
     if wanted.network is not None:
         query = query.where(Layer.network_id == wanted.network)
     if wanted.best:
         rank = func.row_number().over(
-            partition_by=(Oip.layer_id, Oip.map), order_by=(Oip.loss.desc(), Oip.id)
+            partition_by=(Oip.layer_id, Oip.objective), order_by=(Oip.loss.desc(), Oip.id)
         )
         ranking = select(Oip.id, rank.label("rank"))
+        if prior is not None:
+            ranking = ranking.where(prior)
         if wanted.maps is not None:
             ranking = ranking.where(Oip.map.in_(wanted.maps))
         ranked = ranking.subquery()
@@ -199,7 +241,12 @@ def _select_oips(wanted: OipFilter) -> Select[Oip]:
     if wanted.sort is not None:
         query = query.order_by(ORDERS[wanted.sort])
     return query.limit(wanted.limit).order_by(
-        Layer.network_id, Layer.position, Oip.map, Oip.loss.desc(), Oip.id
+        Layer.network_id,
+        Layer.position,
+        func.coalesce(Oip.map, _LAST),
+        Oip.objective,
+        Oip.loss.desc(),
+        Oip.id,
     )
 
 

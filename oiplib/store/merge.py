@@ -18,12 +18,12 @@ from .tables import Base, Layer, Network, Oip, Run, Rung, Scan, Screening, Store
 def merge(target: Store, source: Store) -> dict[str, tuple[int, int]]:
     """Add to one database what only the other one holds.
 
-    Networks are the same by their weights, layers by their names, OIPs by network, map, start
-    and ascents, all else by its spec. Where both have a result, the target's stays, even if the
-    machines rounded differently. What would not fit there is left out and made anew when it is
-    asked for: comparisons of trainings, and restarts that were judged by another threshold.
-    What is merged of a map is one transaction. A merge that was stopped goes on with the next
-    call.
+    Networks are the same by their weights, architecture and inputs, layers by their names, OIPs
+    by network, objective, start and ascents, all else by its spec. Where both have a result, the
+    target's stays, even if the machines rounded differently. What would not fit there is left
+    out and made anew when it is asked for: comparisons of trainings, and restarts that were
+    judged by another threshold. What is merged of an objective is one transaction. A merge that
+    was stopped goes on with the next call.
 
     Parameters
     ----------
@@ -68,15 +68,15 @@ class _Merge:
         }
         rows = [(name, row, add) for name, (kind, add) in kinds.items() for row in self._rows(kind)]
         with self.source.session() as session:
-            query = select(Scan.layer_id, Scan.map).union(select(Oip.layer_id, Oip.map))
-            maps = sorted((row[0], row[1]) for row in session.execute(query))
-        with bar(len(rows) + len(maps), "Merge", "rows") as progress:
+            query = select(Scan.layer_id, Scan.objective).union(select(Oip.layer_id, Oip.objective))
+            objectives = sorted((row[0], row[1]) for row in session.execute(query))
+        with bar(len(rows) + len(objectives), "Merge", "rows") as progress:
             for name, row, add in rows:
                 if not isinstance(row, Variety) or row.null_id in self.nulls:
                     self._count(name, 1, add(row))
                 progress.update(1)
-            for layer, map in maps:
-                self._map(layer, map)
+            for layer, objective in objectives:
+                self._objective(layer, objective)
                 progress.update(1)
         return self.counts
 
@@ -85,6 +85,8 @@ class _Merge:
         new = Network(**_values(row, "run_id"), run_id=self.runs[row.run_id], layers=layers)
         added = self.target.add(new)
         stored = self.target.same_network(new)
+        if stored.dataset is None and row.dataset is not None:
+            self.target.join_dataset(stored.id, row.dataset, row.accuracy)
         self.layers |= {
             layer.id: self.target.layer(stored.id, layer.name).id for layer in row.layers
         }
@@ -113,10 +115,10 @@ class _Merge:
         moved = self._moved(row) | {"null_id": self.nulls[row.null_id]}
         return self.target.add(Variety(**moved))
 
-    def _map(self, layer: int, map: int) -> None:
-        oips = list(self._rows(Oip, Oip.layer_id == layer, Oip.map == map))
+    def _objective(self, layer: int, objective: str) -> None:
+        oips = list(self._rows(Oip, Oip.layer_id == layer, Oip.objective == objective))
         scans = []
-        for scan in self._rows(Scan, Scan.layer_id == layer, Scan.map == map):
+        for scan in self._rows(Scan, Scan.layer_id == layer, Scan.objective == objective):
             rungs = [Rung(**_values(rung, "scan_id")) for rung in scan.rungs]
             scans.append(Scan(**self._moved(scan), rungs=rungs))
         n_scans, n_oips = self.target.add_scans(scans, [Oip(**self._moved(oip)) for oip in oips])

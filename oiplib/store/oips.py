@@ -59,10 +59,11 @@ class Oips(list[Oip]):
         from ..pictures import data_uri
 
         cells = "".join(
-            f'<figure style="margin:0;width:92px"><img src="{data_uri(oip.image)}" '
+            '<figure style="margin:0;width:92px">'
+            f'<img src="{data_uri(oip.image, inputs=oip.inputs)}" '
             f'alt="{escape(oip.caption)}" title="{escape(oip.caption)}" width="84" '
             'style="image-rendering:pixelated"><figcaption style="font-size:0.75rem">'
-            f"OIP {oip.id}, map {oip.map}<br>loss {oip.loss:.3g}</figcaption></figure>"
+            f"OIP {oip.id}, {escape(oip.objective)}<br>loss {oip.loss:.3g}</figcaption></figure>"
             for oip in self[: self._SHOWN]
         )
         more = len(self) - self._SHOWN

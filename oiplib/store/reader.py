@@ -179,13 +179,27 @@ class Reader(OipFinder):
 
     def scanned_maps(self, layer_id: int, spec_sha256: str) -> set[int]:
         """Maps whose scan by a spec is finished."""
-        query = select(Scan.map).where(Scan.layer_id == layer_id, Scan.spec_sha256 == spec_sha256)
+        query = select(Scan.map).where(
+            Scan.layer_id == layer_id, Scan.spec_sha256 == spec_sha256, Scan.map.is_not(None)
+        )
         with self.session() as session:
-            return set(session.scalars(query))
+            return {map for map in session.scalars(query) if map is not None}
+
+    def is_scanned(self, layer_id: int, objective: str, spec_sha256: str) -> bool:
+        """Whether the scan of an objective by a spec is finished."""
+        query = select(Scan.id).where(
+            Scan.layer_id == layer_id,
+            Scan.objective == objective,
+            Scan.spec_sha256 == spec_sha256,
+        )
+        with self.session() as session:
+            return session.scalar(query) is not None
 
     def scans(self, layer_id: int, spec_sha256: str, map: int | None = None) -> list[Scan]:
         """Finished scans of a layer by a spec, or that of one of its maps, with their rungs."""
-        query = select(Scan).where(Scan.layer_id == layer_id, Scan.spec_sha256 == spec_sha256)
+        query = select(Scan).where(
+            Scan.layer_id == layer_id, Scan.spec_sha256 == spec_sha256, Scan.map.is_not(None)
+        )
         if map is not None:
             query = query.where(Scan.map == map)
         with self.session() as session:
@@ -194,16 +208,16 @@ class Reader(OipFinder):
     def scan_keys(self, layer_id: int, map: int | None = None) -> list[tuple[int, str]]:
         """Map and spec of the finished searches for OIPs, without their arrays."""
         query = select(Scan.map, Scan.spec_sha256).where(
-            Scan.layer_id == layer_id, Scan.origin != "selection"
+            Scan.layer_id == layer_id, Scan.origin != "selection", Scan.map.is_not(None)
         )
         if map is not None:
             query = query.where(Scan.map == map)
         with self.session() as session:
-            return sorted((row[0], row[1]) for row in session.execute(query))
+            return sorted((map, spec) for map, spec in session.execute(query) if map is not None)
 
 
 _NO_ARRAYS = load_only(Screening.first, Screening.last)
-_WEIGHTS = undefer(Network.architecture), undefer(Network.weights)
+_WEIGHTS = undefer(Network.architecture), undefer(Network.weights), undefer(Network.probe)
 
 
 def _whole_networks() -> Select[Network]:
@@ -226,4 +240,6 @@ def same_row(row: Network | Screening | Reaction | Scan | Null | Variety) -> Sel
         return screenings_of(row.layer_id, row.spec_sha256).where(*wider)
     kind: Any = type(row)
     same = select(kind).where(kind.layer_id == row.layer_id, kind.spec_sha256 == row.spec_sha256)
+    if isinstance(row, Scan):
+        return same.where(Scan.objective == row.objective)
     return same if isinstance(row, (Reaction, Null)) else same.where(kind.map == row.map)

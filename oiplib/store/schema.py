@@ -21,7 +21,7 @@ from .answers import Variety
 from .views import VIEWS
 
 #: The number of the schema of `tables` and `answers`, as a revision in ``migrations/versions``.
-NUMBER = "9"
+NUMBER = "10"
 
 _FIRST_TABLES = {"networks", "layers", "runs", "screenings", "scans", "rungs", "oips"}
 _VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"

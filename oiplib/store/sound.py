@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
 from ..errors import InputError, OipError
-from ..values import map_list
+from ..values import Channel, Inputs, map_list, objective_of, prior_of
 from .arrays import NumpyArray
 from .tables import Layer, Network, Oip, Run
 
@@ -47,11 +47,14 @@ def sensible(row: T) -> T:
             raise OipError("its layer doesn't exist")
         if not isinstance(row.loss, float) or not isinstance(row.start, dict):
             raise OipError("its loss is no number, or its start isn't described")
+        check_target(row.objective, row.map, row.layer)
+        prior_of(row.prior)
         if "image" not in instance_state(row).unloaded:
             check_image(row.image, row.layer)
     if isinstance(row, Run) and not isinstance(row.environment, dict):
         raise OipError("what it computed on isn't described")
     if isinstance(row, Network):
+        Inputs.parse(row.inputs)
         for name in (row.name, *(layer.name for layer in row.layers)):
             check_name(name)
     return row
@@ -75,9 +78,15 @@ def listed(choices: Sequence[Any]) -> str:
     return ", ".join(map(str, choices)) or "none: the database is empty"
 
 
-def check_map(map: int, layer: Layer) -> None:
-    """`InputError` unless the layer has this map."""
-    map_list([map], layer.n_maps, layer.name)
+def check_target(text: str, map: int | None, layer: Layer) -> None:
+    """`InputError` unless the text is that of an objective, and the map its map in the layer."""
+    if map is not None:
+        map_list([map], layer.n_maps, layer.name)
+    objective = objective_of(text)
+    if str(objective) != text or layer.name not in objective.layers:
+        raise InputError(f"{text[:80]!r} is no objective of {layer.name}")
+    if map != (objective.map if isinstance(objective, Channel) else None):
+        raise InputError(f"{text[:80]} isn't map {map}")
 
 
 def check_image(image: NumpyArray, layer: Layer) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.orm.exc import DetachedInstanceError
 from sqlalchemy.types import JSON, TypeDecorator
 
 from ..errors import OipError
-from ..values import start_of
+from ..values import Inputs, start_of
 from .arrays import Array, NumpyArray
 
 #: The names of an OIP's plain values.
@@ -29,10 +29,12 @@ ROW_FIELDS = (
     "network",
     "layer",
     "map",
+    "objective",
     "loss",
     "steps",
     "stop_reason",
     "origin",
+    "prior",
     "start",
     "spec",
     "spec_sha256",
@@ -102,6 +104,12 @@ class Network(Base):
     image_height: Mapped[int]
     image_width: Mapped[int]
     image_channels: Mapped[int]
+    # What images it takes: the text of an `Inputs`.
+    inputs: Mapped[str]
+    # Where its images come from and what they show; see `oiplib.study.networks`.
+    dataset: Mapped[dict[str, Any] | None]
+    # Its outputs on a few fixed images, as the model gave them when it was taken in.
+    probe: Mapped[NumpyArray | None] = mapped_column(Array("float32", 1), deferred=True)
     history: Mapped[dict[str, Any]]
     accuracy: Mapped[float | None]
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
@@ -193,10 +201,11 @@ class Screening(Base):
 
 
 class Scan(Base):
-    """One map's search for OIPs by one spec, finished. Its rungs hold all candidates.
+    """One objective's search for OIPs by one spec, finished. Its rungs hold all candidates.
 
-    `origin` follows from the spec: where its starts come from, or ``selection`` where it keeps
-    no OIP.
+    `objective` is its text. Where it is the mean of a map, `map` is the map's number, else None.
+    `layer` is then the last of the network's layers that it looks at. `origin` follows from the
+    spec: where its starts come from, or ``selection`` where it keeps no OIP.
     """
 
     __tablename__ = "scans"
@@ -204,7 +213,8 @@ class Scan(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    map: Mapped[int]
+    map: Mapped[int | None]
+    objective: Mapped[str]
     origin: Mapped[str]
     spec: Mapped[dict[str, Any]]
     spec_sha256: Mapped[str]
@@ -214,7 +224,7 @@ class Scan(Base):
     layer: Mapped[Layer] = relationship(lazy="joined")
 
     __table_args__ = (
-        UniqueConstraint("layer_id", "map", "spec_sha256"),
+        UniqueConstraint("layer_id", "objective", "spec_sha256"),
         CheckConstraint("map >= 0"),
         CheckConstraint("origin IN ('fluctuation', 'pattern', 'selection')"),
     )
@@ -240,7 +250,10 @@ class Rung(Base):
 
 
 class Oip(Base):
-    """An image to which a map responds strongly, and where it came from."""
+    """An image that excites an objective, such as the mean of a map, and where it came from.
+
+    `map` and `layer` are as for a `Scan`. `prior` is the text of the prior that led the image.
+    """
 
     __tablename__ = "oips"
 
@@ -248,8 +261,10 @@ class Oip(Base):
     key: Mapped[str] = mapped_column(unique=True)
     layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    map: Mapped[int]
+    map: Mapped[int | None]
+    objective: Mapped[str]
     origin: Mapped[str]
+    prior: Mapped[str]
     start: Mapped[dict[str, Any]]
     spec: Mapped[dict[str, Any]]
     spec_sha256: Mapped[str]
@@ -270,7 +285,6 @@ class Oip(Base):
         Index("oips_by_map", "layer_id", "map", "loss"),
         Index("oips_by_map_number", "map"),
         CheckConstraint("map >= 0"),
-        CheckConstraint("loss > 0"),
         CheckConstraint("steps >= 0"),
         CheckConstraint("origin IN ('fluctuation', 'pattern', 'revival')"),
     )
@@ -278,11 +292,35 @@ class Oip(Base):
     @property
     def caption(self) -> str:
         """Whose it is, its numbers, and where it comes from."""
+        prior = "" if self.prior == "none" else f", prior {self.prior}"
         return (
-            f"OIP {self.id} of map {self.map}, {self.layer.name}, network "
-            f"{self.layer.network_id}: loss {self.loss:.4g} after {self.steps} steps, "
-            f"by {self.origin} from {start_of(self.start)}"
+            f"OIP {self.id} of {self.subject}, network {self.layer.network_id}: "
+            f"loss {self.loss:.4g} after {self.steps} steps, by {self.origin} from "
+            f"{start_of(self.start)}{prior}"
         )
+
+    @property
+    def subject(self) -> str:
+        """What it excites, in words: a map of a layer, or another objective."""
+        return self.objective if self.map is None else f"map {self.map} of {self.layer.name}"
+
+    @property
+    def of_map(self) -> int:
+        """The number of its map.
+
+        Raises
+        ------
+        OipError
+            If it excites another objective than a map.
+        """
+        if self.map is None:
+            raise OipError(f"OIP {self.id} is one of {self.objective}, and not of a map")
+        return self.map
+
+    @property
+    def inputs(self) -> Inputs:
+        """What images its network takes, from which its pictures are drawn back."""
+        return Inputs.parse(self.layer.network.inputs)
 
     def row(self) -> dict[str, Any]:
         """Its plain values, as `ROW_FIELDS` names them; the moment in ISO 8601."""
@@ -304,7 +342,8 @@ class Oip(Base):
         from ..pictures import data_uri
 
         pictures = "".join(
-            f'<img src="{data_uri(self.image, contrast)}" alt="{label}" title="{label}" '
+            f'<img src="{data_uri(self.image, contrast, self.inputs)}" '
+            f'alt="{label}" title="{label}" '
             'width="112" style="image-rendering:pixelated;display:inline-block;margin:0 6px 0 0">'
             for contrast, label in ((False, "as computed"), (True, "contrast enhanced"))
         )

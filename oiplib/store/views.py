@@ -4,17 +4,20 @@ from __future__ import annotations
 
 _OIP_LIST = """
 SELECT oips.id, oips.image, layers.network_id AS network, layers.name AS layer, oips.map,
-  oips.loss, oips.origin, CAST(oips.start ->> 'index' AS BIGINT) AS pattern,
+  oips.objective, oips.loss, oips.origin, oips.prior,
+  CAST(oips.start ->> 'index' AS BIGINT) AS pattern,
   CAST(oips.start ->> 'trial' AS INTEGER) AS trial, oips.steps, oips.stop_reason,
   oips.spec_sha256, oips.created
 FROM oips JOIN layers ON layers.id = oips.layer_id
 """
 
 _BEST_OIPS = """
-SELECT id, image, network, layer, map, loss, origin, pattern, trial, steps, stop_reason,
-  spec_sha256, created
+SELECT id, image, network, layer, map, objective, loss, origin, prior, pattern, trial, steps,
+  stop_reason, spec_sha256, created
 FROM (
-  SELECT *, ROW_NUMBER() OVER (PARTITION BY network, layer, map ORDER BY loss DESC, id) AS place
+  SELECT *, ROW_NUMBER() OVER (
+    PARTITION BY network, layer, objective, prior ORDER BY loss DESC, id
+  ) AS place
   FROM oip_list
 ) AS ranked
 WHERE place = 1
@@ -25,7 +28,7 @@ SELECT layers.network_id AS network, layers.name AS layer, searched.map,
   COALESCE(found.found_by, 'nothing') AS found_by, COALESCE(found.n_oips, 0) AS n_oips,
   best.id AS best_oip, best.loss, best.image
 FROM (
-  SELECT layer_id, map FROM scans WHERE origin IN ('fluctuation', 'pattern')
+  SELECT layer_id, map FROM scans WHERE map IS NOT NULL AND origin IN ('fluctuation', 'pattern')
   GROUP BY layer_id, map
 ) AS searched
 JOIN layers ON layers.id = searched.layer_id
@@ -34,10 +37,10 @@ LEFT JOIN (
     WHEN SUM(CASE WHEN origin = 'fluctuation' THEN 1 ELSE 0 END) > 0 THEN 'fluctuation'
     WHEN SUM(CASE WHEN origin = 'pattern' THEN 1 ELSE 0 END) > 0 THEN 'pattern'
     ELSE 'revival' END AS found_by
-  FROM oips GROUP BY layer_id, map
+  FROM oips WHERE prior = 'none' GROUP BY layer_id, map
 ) AS found ON found.layer_id = searched.layer_id AND found.map = searched.map
 LEFT JOIN best_oips AS best ON best.network = layers.network_id
-  AND best.layer = layers.name AND best.map = searched.map
+  AND best.layer = layers.name AND best.map = searched.map AND best.prior = 'none'
 """
 
 _UNIQUENESS = """
@@ -56,7 +59,8 @@ JOIN layers AS others ON others.id = correspondences.other_id
 """
 
 _NETWORK_LIST = """
-SELECT id, name, spec ->> 'dataset' AS dataset, CAST(spec ->> 'weights_seed' AS BIGINT) AS seed,
+SELECT id, name, dataset ->> 'name' AS dataset, inputs,
+  CAST(spec ->> 'weights_seed' AS BIGINT) AS seed,
   accuracy, weights_sha256, created
 FROM networks
 """
@@ -71,10 +75,13 @@ FROM runs
 #: Name -> what it lists, and its query. Later ones may use earlier ones.
 VIEWS: dict[str, tuple[str, str]] = {
     "oip_list": ("Every OIP: whose, its loss, where it comes from.", _OIP_LIST),
-    "best_oips": ("The OIP with the largest loss of each map; columns as oip_list.", _BEST_OIPS),
+    "best_oips": (
+        "The OIP with the largest loss of each objective and prior; columns as oip_list.",
+        _BEST_OIPS,
+    ),
     "maps": (
         "Every map that was searched: the first of fluctuation, pattern and revival that led to "
-        "an OIP, how many there are, and the best.",
+        "an OIP without a prior, how many there are, and the best.",
         _MAPS,
     ),
     "uniqueness": (
