@@ -128,7 +128,8 @@ def test_a_model_of_the_users_is_screened_and_searched(oip, tmp_path, tiny_study
     from oiplib.engine import network
 
     network.save(tiny_study.model, tmp_path / "my.keras")
-    done = oip("train", "--model", "my.keras", "--db", "my.db", check=0)
+    taken = ("train", "--model", "my.keras", "--inputs", "standardized", "--db", "my.db")
+    done = oip(*taken, check=0)
     assert done.stdout.startswith("network 1 (my)")
     told = oip("screen", "--db", "my.db", "--values", "0,1", "--grid", "2x2", check=0).stdout
     assert "Conv2D_3 of network 1: 14 distinct patterns" in told

@@ -186,7 +186,7 @@ def test_two_networks_with_the_same_weights_have_their_own_oips(tmp_path):
         start = keras.initializers.GlorotUniform(seed=0)
         conv = keras.layers.Conv2D(2, 3, activation=activation, kernel_initializer=start, name="c")
         network.save(keras.Model(image, conv(image)), tmp_path / f"{activation}.keras")
-        ids.append(add_model(store, tmp_path / f"{activation}.keras"))
+        ids.append(add_model(store, tmp_path / f"{activation}.keras", "standardized"))
     found = []
     for id in ids:
         study = Study(tmp_path / "a.db", network=id)
@@ -312,7 +312,7 @@ def test_rows_that_are_handed_out_can_be_looked_at(finished):
         *study.scans("pattern"),
         *study.oips(map=3),
         store.oip(1),
-        questions.reaction(study, "digit"),
+        questions.reaction(study, "data"),
         *questions.varieties(study, [3]).values(),
         questions.null(study),
         *correspondences(study)["Conv2D_3"],

@@ -105,7 +105,7 @@ def test_every_map_has_an_oip_and_a_record(tiny_study, mnist):
     assert all(row["loss"] > 0 and row["found by"] != "nothing" for row in table)
     images = standardized(tiny_study.dataset().train_images)
     shares = (tiny_study.engine(images) > 0).mean(axis=0)
-    np.testing.assert_allclose([row["digits"] for row in table], shares, atol=1e-9)
+    np.testing.assert_allclose([row["images"] for row in table], shares, atol=1e-9)
     for row in table:
         assert 0 <= row["patterns"] <= 1
         assert 0 <= row["fluctuations"] <= 1
@@ -144,7 +144,7 @@ def test_any_model_can_be_studied(tiny_study, tmp_path):
     path = tmp_path / "branched.keras"
     network.save(branched_model(), path)
     study = Study(tmp_path / "oip.db", tiny_study.spec)
-    id = add_model(study.store, path)
+    id = add_model(study.store, path, "standardized")
     assert add_model(study.store, path) == id  # the same model is the same network
     longer = tiny_study.spec.trials.replace(ascent=AscentSpec(n_epochs=100, epsilon=0.05))
     spec = tiny_study.spec.replace(trials=longer)
@@ -158,6 +158,23 @@ def test_any_model_can_be_studied(tiny_study, tmp_path):
         study.dataset()
 
 
+def test_a_data_file_that_has_moved_is_found(digits, tiny_spec, tmp_path, monkeypatch):
+    there, elsewhere = tmp_path / "there.npz", tmp_path / "elsewhere"
+    there.write_bytes(digits.read_bytes())
+    spec = tiny_spec.replace(cnn=tiny_spec.cnn.replace(dataset=str(there), epochs=1))
+    first = Study(tmp_path / "oip.db", spec).train().id
+    elsewhere.mkdir()
+    there.rename(elsewhere / "there.npz")
+    with pytest.raises(InputError, match=r"there\.npz"):
+        Study(tmp_path / "oip.db", network=first).dataset()
+    for data in (elsewhere, elsewhere / "there.npz"):
+        found = Study(tmp_path / "oip.db", network=first, data=data)
+        assert len(found.dataset().train_images)
+        assert Study(tmp_path / "oip.db", spec, data=data).train().id == first
+    monkeypatch.setenv("OIP_DATA", str(elsewhere))
+    assert len(Study(tmp_path / "oip.db", network=first).dataset().train_images)
+
+
 def test_a_changed_data_file_is_another_training(digits, tiny_spec, tmp_path):
     path = tmp_path / "digits.npz"
     path.write_bytes(digits.read_bytes())
@@ -168,7 +185,7 @@ def test_a_changed_data_file_is_another_training(digits, tiny_spec, tmp_path):
         changed = dict(arrays)
     changed["x_train"] = changed["x_train"][::-1]
     np.savez(path, **changed)
-    with pytest.raises(InputError, match="isn't the file that network 1 was trained on"):
+    with pytest.raises(InputError, match="isn't the data set of network 1"):
         Study(tmp_path / "oip.db", network=first).dataset()
     assert Study(tmp_path / "oip.db", spec).train().id != first
 
@@ -213,7 +230,7 @@ def test_a_killed_search_goes_on_and_ends_like_an_unbroken_one(tiny_study, tmp_p
 
 def test_digits_that_excite_a_map_most_and_its_response_to_each_class(copy, tiny_study):
     study = Study(copy)
-    row = questions.reaction(study, "digit")
+    row = questions.reaction(study, "data")
     data = tiny_study.dataset()
     responses = tiny_study.engine(standardized(data.train_images))
     for map in (0, 5, 11):

@@ -86,7 +86,7 @@ def test_the_summary_tells_who_is_matched(study):
 def test_a_model_has_no_other_training(study, tmp_path):
     network.save(study.model, tmp_path / "m.keras")
     store = Store(tmp_path / "m.db", create=True)
-    of_model = Study(store, network=add_model(store, tmp_path / "m.keras"))
+    of_model = Study(store, network=add_model(store, tmp_path / "m.keras", "standardized"))
     with pytest.raises(InputError, match="came as a model"):
         correspondences(of_model)
 

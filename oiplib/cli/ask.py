@@ -50,8 +50,7 @@ def _listing(rows: list[dict[str, Any]], form: str) -> str:
     if form == "json":
         return json.dumps(rows, indent=2) + "\n"
     if form == "table":
-        lines = [tables.columns(row) for row in rows]
-        return (tables.table(lines) if lines else "no OIPs") + "\n"
+        return (tables.oips(rows) if rows else "no OIPs") + "\n"
     from ..publish.export import write_csv
 
     text = io.StringIO()
@@ -106,10 +105,11 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
     machine = run.environment
     facts = {
         "OIP": oip.id,
-        "of": f"map {oip.map} of {oip.layer.name}, network {network}",
+        "of": f"{oip.subject}, network {network}",
         "loss": f"{oip.loss:.6g}",
         "steps": f"{oip.steps} of size {sizes}, ended by {oip.stop_reason}",
         "origin": oip.origin,
+        "prior": oip.prior,
         "start": start_of(oip.start),
         "image": " x ".join(map(str, oip.image.shape)) + f", {oip.image.dtype}",
         "created": f"{oip.created.isoformat(timespec='seconds')} by run {run.id}",

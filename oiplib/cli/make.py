@@ -2,41 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..values import STRATEGIES, CnnSpec, GridSpec, ScanSpec, StudySpec
+from ..errors import InputError
+from ..values import (
+    STRATEGIES,
+    CnnSpec,
+    GridSpec,
+    Objective,
+    Prior,
+    ScanSpec,
+    StudySpec,
+    prior_of,
+)
 from . import options, tables
+
+if TYPE_CHECKING:
+    from ..study.study import Study
 
 QUICK_MAPS = "0-7,120"
 
 
 @options.example("oip train --epochs 3 --seed 1 --save cnn.keras")
 @click.command()
-@click.option("--dataset", default="mnist", show_default=True, help="A name, or an .npz file.")
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    help="mnist, fashion-mnist, cifar-10, or an .npz file [default: mnist; a model has none].",
+)
 @options.data
-@click.option("--epochs", type=int, default=12, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and order.")
-@click.option("--model", metavar="FILE", help="Take in this .keras model instead of training.")
+@click.option("--epochs", type=int, help="[default: 12]")
+@click.option("--seed", type=int, help="Of weights and order [default: 0].")
+@click.option(
+    "--model", metavar="FILE", help="Take in this model (.keras, .h5) instead of training."
+)
+@options.inputs
+@click.option(
+    "--image-size", metavar="HxW", help="Where a model takes images of any size, such as 64x64."
+)
 @click.option("--save", metavar="FILE", help="Write the network as a .keras model, too.")
 @options.db
 def train(
-    dataset: str,
+    dataset: str | None,
     data: str | None,
-    epochs: int,
-    seed: int,
+    epochs: int | None,
+    seed: int | None,
     model: str | None,
+    inputs: str | None,
+    image_size: str | None,
     save: str | None,
     db: str | None,
 ) -> None:
-    """Train the network of the articles, or take in a model."""
+    """Train the network of the articles, or take in a model, with a data set if there is one."""
     from ..study.study import Study
 
     if model is not None:
-        study = options.study_of(db, None, None, model)
+        _refuse("a model is taken in as it is", {"--epochs": epochs, "--seed": seed})
+        size = None if image_size is None else options.size(image_size)
+        study = Study(db, data=data, model=model, inputs=inputs, dataset=dataset, image_size=size)
     else:
-        cnn = CnnSpec(dataset=dataset, epochs=epochs, weights_seed=seed, order_seed=seed)
+        of_model = {"--inputs": inputs, "--image-size": image_size}
+        _refuse("it belongs to a model (--model FILE)", of_model)
+        cnn = CnnSpec(dataset=dataset or "mnist", epochs=12 if epochs is None else epochs)
+        cnn = cnn.replace(weights_seed=seed or 0, order_seed=seed or 0)
         study = Study(db, StudySpec(cnn=cnn), data=data)
     was_trained = model is None and study.is_trained
     row = study.train()
@@ -46,7 +78,15 @@ def train(
         network.save(study.model, save)
     score = "" if row.accuracy is None else f": {row.accuracy:.2%} of the test images right"
     known = ", stored already" if was_trained else ""
-    click.echo(f"network {row.id} ({row.name}){score}{known}")
+    takes = "" if model is None else f", takes images {row.inputs}"
+    click.echo(f"network {row.id} ({row.name}){takes}{score}{known}")
+
+
+def _refuse(why: str, named: Mapping[str, object]) -> None:
+    """`InputError` if an option was named that doesn't apply."""
+    for option, value in named.items():
+        if value is not None:
+            raise InputError(f"{option} doesn't apply: {why}")
 
 
 @options.example("oip screen --values 0.2,0.5,0.8 --grid 3x3")
@@ -94,9 +134,18 @@ def screen(
     )
 
 
-@options.example("oip derive --maps 0-7,120 --origin fluctuation --trials 16")
+@options.example('oip derive --objective "Classes:4 - Classes:9" --prior smooth')
 @click.command()
 @options.maps
+@click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    metavar="TEXT",
+    help='Instead of maps: a map ("Conv2D_3:120"), one of its positions ("Conv2D_3:120@1,1"), '
+    'a class ("Classes:7"), sums of these ("Classes:4 - Classes:9"). May be repeated.',
+)
+@options.prior
 @click.option(
     "--origin",
     type=click.Choice(["fluctuation", "pattern", "both"]),
@@ -126,6 +175,8 @@ def screen(
 @options.db
 def derive(
     maps: str | None,
+    objectives: tuple[str, ...],
+    prior: str | None,
     origin: str,
     trials: int | None,
     steps: int | None,
@@ -136,10 +187,12 @@ def derive(
     model: str | None,
     db: str | None,
 ) -> None:
-    """Find OIPs: ascend starts to which maps respond.
+    """Find OIPs: ascend starts to which maps, or other objectives, respond.
 
-    Later commands go on with what is asked here.
+    Later commands go on with what is asked here of trials, steps, epsilon and strategy.
     """
+    if maps is not None:
+        _refuse("--maps names maps already", {"--objective": objectives or None})
     study = options.study_of(db, network, layer, model)
     spec = study.spec
     changes = {
@@ -154,17 +207,36 @@ def derive(
     if strategy is not None and strategy != by_pattern.strategy:
         by_pattern = ScanSpec(by_pattern.grid, strategy, seed=by_pattern.seed)
     study = study.replace(trials=by_trial, scan=by_pattern)
-    indices = study.check_maps(maps)
+    led_by = prior_of(prior)
     searches = {
         "fluctuation": study.derive_from_fluctuations,
         "pattern": study.derive_from_patterns,
         "both": study.derive,
     }
-    searches[origin](indices)
-    best = study.rows(indices, best=True)
+    if objectives:
+        study.train()
+        asked = [study.objective(text) for text in objectives]
+        for objective in asked:
+            searches[origin](objective, led_by)
+        _say_best_of_objectives(study, asked, led_by)
+        return
+    indices = study.check_maps(maps)
+    searches[origin](indices, led_by)
+    best = study.rows(indices, best=True, prior=led_by)
     if best:
-        click.echo(tables.table([tables.columns(row) for row in best]))
+        click.echo(tables.oips(best))
     click.echo(f"{len(best)} of {len(indices)} maps have an OIP; above, the best of each")
+
+
+def _say_best_of_objectives(study: Study, asked: list[Objective], prior: Prior) -> None:
+    """The best OIP of each objective, or that it has none."""
+    best = [study.oips(objective=each, prior=prior, best=True) for each in asked]
+    rows = [oip.row() for oips in best for oip in oips]
+    if rows:
+        click.echo(tables.oips(rows))
+    for objective, oips in zip(asked, best, strict=True):
+        if not oips:
+            click.echo(f"{objective}: no start rose above where it began, so there is no OIP")
 
 
 @options.example("oip compare --layer Conv2D_2 --maps 0-7")
@@ -172,8 +244,11 @@ def derive(
 @options.maps
 @options.layer
 @options.network
+@options.data
 @options.db
-def compare(maps: str | None, layer: str | None, network: int | None, db: str | None) -> None:
+def compare(
+    maps: str | None, layer: str | None, network: int | None, data: str | None, db: str | None
+) -> None:
     """Do two trainings find the same filters? Which map corresponds to which.
 
     Trains the same network three times more with other seeds, unless that is stored, and puts
@@ -182,7 +257,7 @@ def compare(maps: str | None, layer: str | None, network: int | None, db: str | 
     """
     from ..study.trainings import correspondences, partners, summary
 
-    study = options.stored_study(db, network, layer)
+    study = options.stored_study(db, network, layer, data)
     indices = study.check_maps(maps) if maps is not None else []
     layers = correspondences(study)
     click.echo(
@@ -200,6 +275,7 @@ def compare(maps: str | None, layer: str | None, network: int | None, db: str | 
 @click.option("--out", default="executed", show_default=True, metavar="DIR")
 @options.layer
 @options.network
+@options.data
 @options.db
 def run(
     notebooks: tuple[str, ...],
@@ -207,13 +283,14 @@ def run(
     out: str,
     layer: str | None,
     network: int | None,
+    data: str | None,
     db: str | None,
 ) -> None:
     """Execute notebooks (all by default) with papermill."""
     from ..publish.notebooks import run as run_notebooks
     from ..study.chapters import NOTEBOOKS, prepare
 
-    study = options.study_of(db, network, layer)
+    study = options.study_of(db, network, layer, data=data)
     names = notebooks or NOTEBOOKS
     indices = prepare(study, names, maps)  # once, not by several notebooks at the same time
     n = run_notebooks(study, Path(out), names, indices)
@@ -226,14 +303,20 @@ def run(
 @click.option("--site", default="site", show_default=True, metavar="DIR")
 @options.layer
 @options.network
+@options.data
 @options.db
 def book(
-    maps: str | None, site: str, layer: str | None, network: int | None, db: str | None
+    maps: str | None,
+    site: str,
+    layer: str | None,
+    network: int | None,
+    data: str | None,
+    db: str | None,
 ) -> None:
     """Build the site from the database."""
     from ..publish.book import build
 
-    study = options.stored_study(db, network, layer)
+    study = options.stored_study(db, network, layer, data)
     executed, built = build(study, Path(site), maps or study.searched_maps() or None)
     click.echo(
         f"{executed} notebooks executed; "
@@ -248,25 +331,38 @@ def book(
 @click.option(
     "--maps", metavar="LIST", help=f"Such as 0-7,120 [default: all; quick: {QUICK_MAPS}]."
 )
+@click.option("--dataset", metavar="NAME", help="What to train on: as for train [default: mnist].")
 @options.data
+@options.layer
+@click.option(
+    "--network", type=int, metavar="ID", help="A stored network, instead of training one."
+)
 @options.db
 @click.option("--site", default="site", show_default=True, metavar="DIR")
 def reproduce(
-    quick: bool, seed: int, maps: str | None, data: str | None, db: str | None, site: str
+    quick: bool,
+    seed: int,
+    maps: str | None,
+    dataset: str | None,
+    data: str | None,
+    layer: str | None,
+    network: int | None,
+    db: str | None,
+    site: str,
 ) -> None:
     """The main job: from nothing to the database and the site.
 
-    Trains the network, screens all maps of Conv2D_3, finds OIPs from random fluctuations
-    (article IX) and from coarse patterns that race (article X), answers the articles' open
-    questions, executes the notebooks and builds the book.
+    Trains the network, screens all maps of its last convolutional layer, finds OIPs from random
+    fluctuations (article IX) and from coarse patterns that race (article X), answers the
+    articles' open questions, executes the notebooks and builds the book. With --network, does
+    the same for a network that was trained or taken in before.
     """
     from ..reproduce import Stage
     from ..reproduce import reproduce as do
-    from ..study.study import Study
 
     if maps is None and quick:
         maps = QUICK_MAPS
-    study = Study(db, StudySpec.of(seed, quick), data=data)
+    study = _study_to_reproduce(db, StudySpec.of(seed, quick), dataset, data, layer, network)
 
     def say(stage: Stage) -> None:
         click.echo(f"{stage.name:13} {stage.result} ({stage.seconds:.0f} s)")
@@ -288,3 +384,22 @@ def reproduce(
         "site": f"{site}/index.html",
     }
     click.echo("\n" + tables.table([{"what": k, "result": str(v)} for k, v in facts.items()]))
+
+
+def _study_to_reproduce(
+    db: str | None,
+    spec: StudySpec,
+    dataset: str | None,
+    data: str | None,
+    layer: str | None,
+    network: int | None,
+) -> Study:
+    """The searches of a spec, of a network that is to be trained or is stored."""
+    from ..study.study import Study
+
+    if network is None:
+        cnn = spec.cnn.replace(dataset=dataset or "mnist")
+        return Study(db, spec.replace(cnn=cnn, layer=layer or spec.layer), data=data)
+    _refuse("a stored network has its own", {"--dataset": dataset})
+    stored = options.stored_study(db, network, layer, data)
+    return stored.replace(trials=spec.trials, scan=spec.scan, variety=spec.variety)

@@ -41,10 +41,26 @@ network = click.option(
     "--network", type=int, metavar="ID", help="A stored network [default: the first]."
 )
 model = click.option(
-    "--model", metavar="FILE", help="A trained Keras model (.keras) to take in and use."
+    "--model", metavar="FILE", help="A trained Keras model (.keras, .h5) to take in and use."
+)
+inputs = click.option(
+    "--inputs",
+    metavar="TEXT",
+    help="What images the model takes: standardized, a range such as 0..255, or "
+    '"0..1 mean R,G,B deviation R,G,B" [default: what its first layers tell].',
+)
+prior = click.option(
+    "--prior",
+    metavar="TEXT",
+    help="What images are led to look like: smooth, jitter, smooth+jitter(2), ... "
+    "[default: nothing].",
 )
 maps = click.option("--maps", metavar="LIST", help="Such as 0-7,120 [default: all].")
-data = click.option("--data", metavar="DIR", help="Folder that holds the data set's files.")
+data = click.option(
+    "--data",
+    metavar="PATH",
+    help="Folder that holds the data set's files, or the .npz itself [default: OIP_DATA].",
+)
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,9 +70,13 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
             "--map", "repeated", type=int, multiple=True, metavar="N", help="May be repeated."
         ),
         click.option("--maps", metavar="LIST", help="Such as 0-7,120."),
+        click.option(
+            "--objective", metavar="TEXT", help='Such as "Conv2D_3:120@1,1" or "Classes:7".'
+        ),
+        click.option("--prior", metavar="TEXT", help="Such as smooth; none for no prior."),
         click.option("--layer", metavar="NAME", help="OIPs of this layer only."),
         click.option("--network", type=int, metavar="ID", help="OIPs of this network only."),
-        click.option("--best", is_flag=True, help="Only the largest loss of each map."),
+        click.option("--best", is_flag=True, help="Only the largest loss of each objective."),
         click.option("--origin", type=click.Choice(["fluctuation", "pattern", "revival"])),
         click.option(
             "--stop-reason", type=click.Choice(["n_epochs", "converged"]), help="How it ended."
@@ -90,26 +110,39 @@ def oip_filter(repeated: tuple[int, ...], maps: str | None, **conditions: Any) -
 
 
 def study_of(
-    db: str | None, network: int | None, layer: str | None, model: str | None = None
+    db: str | None,
+    network: int | None,
+    layer: str | None,
+    model: str | None = None,
+    data: str | None = None,
 ) -> Study:
     """The study that the options describe: of a stored network, or of a model to take in."""
-    from ..store import Store
-    from ..study.networks import add_model
     from ..study.study import Study
 
-    if model is not None:
-        if network is not None:
-            raise InputError("--model and --network name two networks: choose one of them")
-        network = add_model(Store(db, create=True), model)
-    return Study(db, network=network, layer=layer)
+    if model is not None and network is not None:
+        raise InputError("--model and --network name two networks: choose one of them")
+    return Study(db, network=network, layer=layer, data=data, model=model)
 
 
-def stored_study(db: str | None, network: int | None, layer: str | None) -> Study:
+def stored_study(
+    db: str | None, network: int | None, layer: str | None, data: str | None = None
+) -> Study:
     """A study of a database that must exist already."""
     from ..store import Store
     from ..study.study import Study
 
-    return Study(Store(db), network=network, layer=layer)
+    return Study(Store(db), network=network, layer=layer, data=data)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width written like 64x48, or 64 for both."""
+    parts = text.lower().split("x")
+    if len(parts) not in (1, 2) or not all(part.strip().isdecimal() for part in parts):
+        raise InputError(f"{text!r} is no image size: write it like 64x48, height first, or 64")
+    height, width = int(parts[0]), int(parts[-1])
+    if not 1 <= min(height, width) <= max(height, width) <= 4096:
+        raise InputError(f"an image size of {text} can't be used: choose 1 to 4096 pixels a side")
+    return height, width
 
 
 def numbers(text: str) -> list[float]:

@@ -23,6 +23,15 @@ def columns(row: dict[str, Any]) -> dict[str, Any]:
     return {name: cell for name, cell in cells.items() if name not in _LONG}
 
 
+def oips(rows: list[dict[str, Any]]) -> str:
+    """OIPs as a table; objectives and priors only where there are others than the usual ones."""
+    usual = {"objective": all(row["map"] is not None for row in rows)}
+    usual["prior"] = all(row["prior"] == "none" for row in rows)
+    hidden = [name for name, is_usual in usual.items() if is_usual]
+    lines = [columns(row) for row in rows]
+    return table([{k: v for k, v in line.items() if k not in hidden} for line in lines])
+
+
 def rounded(row: dict[str, Any]) -> dict[str, Any]:
     """A line of a table whose numbers have two decimals."""
     return {k: f"{v:.2f}" if isinstance(v, float) else v for k, v in row.items()}
@@ -32,7 +41,7 @@ def replayed(each: Replay) -> dict[str, Any]:
     """A replayed OIP as a line of a table."""
     return {
         "OIP": each.id,
-        "map": each.map,
+        "of": each.objective,
         "loss then": f"{each.loss:.6g}",
         "loss now": f"{each.loss_now:.6g}",
         "largest pixel difference": f"{each.pixel_difference:.2g}",
@@ -58,7 +67,7 @@ def draw(oip: Oip, path: str, title: str, caption: str) -> None:
     if not len(frames):  # only the best of a search keeps them
         from ..study.replay import start_images
 
-        start = start_images([start_of(oip.start)], oip.image.shape)
+        start = start_images([start_of(oip.start)], oip.image.shape, oip.inputs)
         frames, steps = np.stack([start[0], oip.image]), np.array([0, oip.steps])
     figure = plots.growth(frames, steps, oip.trace, title, caption)
     written(path, lambda target: figure.savefig(target, format="png"))

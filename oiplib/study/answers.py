@@ -12,15 +12,29 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis import digits, matching, uniqueness
+from ..analysis import classes, matching, uniqueness
+from ..analysis.layout import shrunk
 from ..analysis.nulls import AgainstNull
+from ..analysis.responses import Responding, responding
 from ..analysis.similarity import similarities
 from ..errors import OipError
 from ..store import Correspondence, Oip, OipFilter
+from ..values import FluctuationSpec, FluctuationStart, StudySpec
 from .networks import training_keys
 from .questions import earlier_layers, reaction
+from .read import Findings
 from .study import Study
 from .trainings import WAYS, correspondence_spec, limits, summary
+
+#: Of how many maps an answer is found at most, where the effort grows with their square.
+MOST_COMPARED = 128
+
+#: Height and width in pixels at which images are compared at most.
+LARGEST_COMPARED = 64
+
+# Numbers held at once: some hundred megabytes.
+_MOST_PIXELS = 2**24
+_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -119,26 +133,30 @@ class ComparedTrainings:
 
 
 @dataclass(frozen=True)
-class OipsAndDigits:
+class OipsAndClasses:
     """OIPs beside the images of the data set that excite their maps most.
 
     Attributes
     ----------
     oips : list of Oip, (n,)
-        Best OIP of each map that responds to all k of its strongest images.
+        Best OIP of each map that responds to all k of its strongest images; of more than
+        `MOST_COMPARED` such maps so many, evenly spread.
     alike : array, (n, n, k), in [0, 1]
-        Similarity of each OIP to the strongest images of each of the maps.
+        Similarity of each OIP to the strongest images of each of the maps. Large images are
+        compared at a smaller size.
     pixels, features : AgainstNull
         Similarity of an OIP to the nearest of its map's images, by pixels and by what goes into
         the layer, against the OIPs of all other maps.
     loss_ratios : array, (n,)
         How many times as strongly as the strongest image an OIP excites its map.
     purity : array, (n,), in (0, 1]
-        Share of the commonest class among the images of a map.
+        Share of the commonest class among the images of a map. Empty if the data set can't be
+        had, which alone knows the classes.
     purity_by_chance : array, (draws,), in (0, 1]
-        The same of k images drawn at random.
+        The same of k images drawn at random; empty as `purity`.
     selectivity : array, (n,), in [0, 1]
-        Class selectivity of each map over all images.
+        Class selectivity of each map over all images; NaN where it has none, as with a single
+        class.
     """
 
     oips: list[Oip]
@@ -228,16 +246,12 @@ def compared_trainings(study: Study) -> list[ComparedTrainings]:
     pairs = [row for row in rows if row.way == "activations" and row.relation != "untrained"]
     networks = {layer.network_id for row in pairs for layer in (row.layer, row.other)}
     best = {
-        id: {
-            oip.map: oip
-            for oip in study.store.oips(OipFilter(layer=study.spec.layer, network=id, best=True))
-        }
-        for id in networks
+        id: {oip.of_map: oip for oip in study.store.oips(_best_of(study, id))} for id in networks
     }
     return [_compared(row, limit, best) for row in pairs]
 
 
-def oips_and_digits(study: Study, maps: Sequence[int]) -> OipsAndDigits | None:
+def oips_and_classes(study: Study, maps: Sequence[int]) -> OipsAndClasses | None:
     """Do OIPs look like the images that excite their maps, and do maps have a favourite class?
 
     Parameters
@@ -249,36 +263,116 @@ def oips_and_digits(study: Study, maps: Sequence[int]) -> OipsAndDigits | None:
 
     Returns
     -------
-    OipsAndDigits or None
+    OipsAndClasses or None
         None if the network came without data, or fewer than two maps are left.
     """
-    from ..engine.images import standardized
-
-    if study.network.spec is None:
+    if not study.has_data:
         return None
-    seen = reaction(study, "digit")
-    oips = [oip for oip in _best_oips(study, maps) if seen.top_responses[oip.map].min() > 0]
+    seen = reaction(study, "data")
+    oips = [oip for oip in _best_oips(study, maps) if seen.top_responses[oip.of_map].min() > 0]
+    oips = [oips[i] for i in spread(len(oips), MOST_COMPARED)]
     if len(oips) < 2:
         return None
     n, k = len(oips), seen.top_images.shape[1]
-    maps_with_oip = [oip.map for oip in oips]
+    own_maps = [oip.of_map for oip in oips]
     images = np.array([oip.image for oip in oips])
-    top = standardized(np.concatenate([seen.pictures(map) for map in maps_with_oip]))
-    features, top_features = (study.engine.features(of) for of in (images, top))
-    alike = similarities(images, top).reshape(n, n, k)
-    labels = study.dataset().train_labels
-    return OipsAndDigits(
+    top = study.inputs_of(np.concatenate([seen.pictures(map) for map in own_maps]), (0.0, 255.0))
+    features, top_features = (_features(study, of, len(top)) for of in (images, top))
+    small, small_top = (shrunk(of, LARGEST_COMPARED) for of in (images, top))
+    alike = similarities(small, small_top).reshape(n, n, k)
+    purity, by_chance = _purity(study, seen.top_images[own_maps])
+    means = seen.class_means[own_maps]
+    return OipsAndClasses(
         oips=oips,
         alike=alike,
-        pixels=digits.resemblance(alike),
-        features=digits.resemblance(similarities(features, top_features).reshape(n, n, k)),
-        loss_ratios=digits.loss_ratio(
-            np.array([oip.loss for oip in oips]), seen.top_responses[maps_with_oip, 0]
+        pixels=classes.resemblance(alike),
+        features=classes.resemblance(similarities(features, top_features).reshape(n, n, k)),
+        loss_ratios=classes.loss_ratio(
+            np.array([oip.loss for oip in oips]), seen.top_responses[own_maps, 0]
         ),
-        purity=digits.purity(labels[seen.top_images[maps_with_oip]]),
-        purity_by_chance=digits.purity_by_chance(labels, k),
-        selectivity=digits.selectivity(seen.class_means[maps_with_oip]),
+        purity=purity,
+        purity_by_chance=by_chance,
+        selectivity=classes.selectivity(means) if means.shape[1] > 1 else np.full(n, np.nan),
     )
+
+
+def responses_to_scales(
+    study: Study, kinds: Mapping[str, FluctuationSpec], n_trials: int = 8
+) -> dict[str, Responding]:
+    """How many random images of each kind get a response of the layer's maps (article IX).
+
+    Parameters
+    ----------
+    study
+        Whose layer. Of more than `MOST_COMPARED` maps so many are asked, evenly spread.
+    kinds
+        Name -> what the images look like.
+    n_trials
+        How many images of each kind a map is shown.
+
+    Returns
+    -------
+    dict
+        Name -> the counts.
+    """
+    from ..engine.fluctuations import fluctuation_images
+    from ..engine.images import from_standard
+
+    engine = study.engine
+    maps = spread(engine.n_maps, MOST_COMPARED)
+    n_at_once = max(1, _MOST_PIXELS // (n_trials * int(np.prod(engine.image_shape))))
+    counts = {}
+    for name, kind in kinds.items():
+        own_losses = np.empty((len(maps), n_trials), np.float32)
+        for first in range(0, len(maps), n_at_once):
+            some = maps[first : first + n_at_once]
+            starts = [FluctuationStart(kind, map, k) for map in some for k in range(n_trials)]
+            images = from_standard(fluctuation_images(starts, engine.image_shape), study.inputs)
+            losses = engine(images).reshape(len(some), n_trials, -1)
+            own_losses[first : first + n_at_once] = losses[np.arange(len(some)), :, some]
+        counts[name] = responding(own_losses)
+    return counts
+
+
+def shown_before(study: Study) -> list[Study]:
+    """Studies of earlier convolutional layers for chapters that show two: the first and the last.
+
+    Returns
+    -------
+    list of Study
+        The first layer first; fewer than two where there are fewer.
+    """
+    nearest_first = earlier_layers(study)
+    return [*nearest_first[1:][-1:], *nearest_first[:1]]
+
+
+def is_of_the_articles(study: Findings) -> bool:
+    """Whether network and layer are those that the articles show."""
+    cnn, default = study.spec.cnn, StudySpec()
+    own = (cnn.dataset, cnn.maps, cnn.kernel, study.layer.name)
+    articles = (default.cnn.dataset, default.cnn.maps, default.cnn.kernel, default.layer)
+    return study.network.spec is not None and own == articles
+
+
+def class_names(study: Findings) -> tuple[str, ...]:
+    """The names of the data set's classes; in a database of an older schema their numbers.
+
+    Empty if there is no data set, or nobody knows how many classes it has.
+    """
+    trained = study.has_data and study.network.spec is not None
+    n_classes = study.network.layers[-1].n_maps if trained else 0
+    return study.class_names or tuple(map(str, range(n_classes)))
+
+
+def spread(n: int, most: int) -> list[int]:
+    """Some of the numbers below `n`, evenly spread; all of them if they are few.
+
+    Examples
+    --------
+    >>> spread(3, 5), spread(10, 4)
+    ([0, 1, 2], [0, 3, 6, 9])
+    """
+    return np.unique(np.linspace(0, max(0, n - 1), min(n, most)).round().astype(int)).tolist()
 
 
 def foreign_losses(study: Study, maps: Sequence[int]) -> np.ndarray:
@@ -300,11 +394,37 @@ def foreign_losses(study: Study, maps: Sequence[int]) -> np.ndarray:
     if len(best) < 2:
         return np.empty(0)
     responses = study.engine(np.array([oip.image for oip in best]))
-    return uniqueness.foreign_losses(responses[:, [oip.map for oip in best]])
+    return uniqueness.foreign_losses(responses[:, [oip.of_map for oip in best]])
 
 
 def _best_oips(study: Study, maps: Sequence[int]) -> list[Oip]:
     return [oip for oip in study.oips(best=True) if oip.map in maps]
+
+
+def _best_of(study: Study, network: int) -> OipFilter:
+    """The best OIP of each map of the studied layer in another network."""
+    maps = range(study.layer.n_maps)
+    return OipFilter(maps, study.spec.layer, network, best=True, prior="none")
+
+
+def _purity(study: Study, top_images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How pure the classes of maps' strongest images are, and the null of that."""
+    try:
+        labels = study.dataset().train_labels
+    except OipError:  # the chapter on the network says why
+        return np.empty(0), np.empty(0)
+    by_chance = classes.purity_by_chance(labels, top_images.shape[1])
+    return classes.purity(labels[top_images]), by_chance
+
+
+def _features(study: Study, images: np.ndarray, n_compared: int) -> np.ndarray:
+    """What goes into the layer, of a size at which so many can be compared at once."""
+    parts = []
+    for first in range(0, len(images), _BATCH):
+        of_batch = study.engine.features(images[first : first + _BATCH])
+        most = (_MOST_PIXELS / (n_compared * of_batch.shape[-1])) ** 0.5
+        parts.append(shrunk(of_batch, max(4, int(most))))
+    return np.concatenate(parts)
 
 
 def _stored_rows(study: Study) -> dict[str, list[Correspondence]]:
@@ -313,7 +433,10 @@ def _stored_rows(study: Study) -> dict[str, list[Correspondence]]:
         return {}
     store, names = study.store, [study.spec.layer]
     names[:0] = [earlier.spec.layer for earlier in reversed(earlier_layers(study))]
-    others = [store.trained_by(training_keys(cnn)) for cnn in study.spec.cnn.siblings().values()]
+    others = [
+        store.trained_by(training_keys(cnn, study.data))
+        for cnn in study.spec.cnn.siblings().values()
+    ]
     ids = sorted([study.network.id, *(id for id in others if id is not None)])
     key = correspondence_spec(study).sha256
     rows = {

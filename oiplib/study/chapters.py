@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..values import Maps
-from . import questions, trainings
+from . import answers, questions, trainings
 from .study import Study
 
 
@@ -62,12 +62,12 @@ def _searched(new: list[int], maps: list[int]) -> str:
 
 
 def _layers(study: Study, maps: list[int]) -> str:
-    searched = []
-    for other in questions.earlier_layers(study):
+    searched, shown = [], answers.shown_before(study)
+    for other in shown:
         new = other.derive_from_patterns([map for map in maps if map < other.layer.n_maps])
         if new:
             searched.append(f"{len(new)} maps of {other.layer.name}")
-    return ", ".join(searched) or "stored already"
+    return ", ".join(searched) or ("stored already" if shown else "none before this one")
 
 
 def _selection(study: Study, maps: list[int]) -> str:
@@ -76,17 +76,19 @@ def _selection(study: Study, maps: list[int]) -> str:
     return f"{n_starts:,} starts of {len(scans)} maps ascended twice, none dropped"
 
 
-def _digits(study: Study, maps: list[int]) -> str:
-    if study.network.spec is None:
+def _data(study: Study, maps: list[int]) -> str:
+    if not study.has_data:
         return "none: the network came as a model, without data"
-    n_images = questions.reaction(study, "digit").n_images
+    n_images = questions.reaction(study, "data").n_images
     return f"{n_images:,} training images shown to all maps"
 
 
 def _reactions(study: Study, maps: list[int]) -> str:
     table = questions.map_table(study, maps)
-    responding = sum(row.get("digits", 0) > 0 for row in table)
-    return f"{responding} of {len(table)} maps respond to some training image"
+    kind = "images" if study.has_data else "fluctuations"
+    responding = sum(row[kind] > 0 for row in table)
+    images = "training image" if study.has_data else "random image"
+    return f"{responding} of {len(table)} maps respond to some {images}"
 
 
 def _variety(study: Study, maps: list[int]) -> str:
@@ -113,7 +115,7 @@ NEEDS = (
     Need("patterns", _patterns),
     Need("layers", _layers),
     Need("selection", _selection),
-    Need("digits", _digits),
+    Need("data", _data),
     Need("reactions", _reactions),
     Need("variety", _variety),
     Need("trainings", _trainings),
@@ -124,7 +126,7 @@ _OIPS = ("network", "screening", "fluctuations", "patterns")
 #: The chapters in the order of the book.
 CHAPTERS = (
     Chapter("01-network", ("network",)),
-    Chapter("activations", ("network", "digits")),
+    Chapter("activations", ("network", "data")),
     Chapter("02-fluctuations", ("network",)),
     Chapter("03-oip", ("network", "fluctuations")),
     Chapter("04-precursor", (*_OIPS, "selection", "reactions")),
@@ -135,7 +137,7 @@ CHAPTERS = (
     Chapter("repetition", _OIPS),
     Chapter("08-two-trainings", ("network", "trainings")),
     Chapter("beside", ("network", "trainings")),
-    Chapter("digits", (*_OIPS, "digits")),
+    Chapter("classes", (*_OIPS, "data")),
     Chapter("query", (*_OIPS, "variety")),
 )
 

@@ -30,10 +30,12 @@ from ..store import (
     StoredStudy,
     Variety,
     check_name,
+    check_target,
 )
 from ..values import (
     CnnSpec,
     CorrespondenceSpec,
+    Inputs,
     NullSpec,
     ReactionSpec,
     ScanSpec,
@@ -42,12 +44,17 @@ from ..values import (
     StudySpec,
     TrialSpec,
     VarietySpec,
+    check_objective,
+    climb_of,
     map_list,
+    objective_of,
+    prior_in,
     stages_of,
     start_of,
 )
 from .replay import start_images
 from .rows import network_sha256, oip_key
+from .study import Study
 from .trainings import RELATIONS, WAYS
 
 # How far a response may be from the one that is stored, relative to the mean size of the map's
@@ -83,7 +90,7 @@ def problems(store: Store) -> Iterator[str]:
                         yield f"{kind.__tablename__} row {id}: {problem}"
                     progress.update(1)
             for network in ids[Network]:
-                yield from _of_responses(session, network, progress)
+                yield from _of_responses(store, session, network, progress)
 
 
 def _of_file(session: Session) -> Iterator[str]:
@@ -131,15 +138,18 @@ def _run(row: Run) -> Iterator[str]:
 
 
 def _network(row: Network) -> Iterator[str]:
-    from ..engine import layers, network
+    from ..engine import layers, models, network
 
     for name in (row.name, *(layer.name for layer in row.layers)):
         check_name(name)
     model = network.unpack(row.architecture, row.weights)
     if network.weights_sha256(model) != row.weights_sha256:
         yield "its weights aren't those that its SHA-256 names"
-    if network_sha256(row.weights_sha256, row.architecture) != row.sha256:
-        yield "its SHA-256 isn't that of its weights and architecture"
+    inputs = Inputs.parse(row.inputs)
+    if network_sha256(row.weights_sha256, row.architecture, inputs) != row.sha256:
+        yield "its SHA-256 isn't that of its weights, architecture and inputs"
+    if row.probe is not None and not models.same_outputs(row.probe, models.probe(model, inputs)):
+        yield "its outputs aren't those of the model that was taken in"
     if layers.image_shape(model) != (row.image_height, row.image_width, row.image_channels):
         yield "its model takes images of another size than it says"
     shapes = [(name, (*shape,)) for name, shape in layers.map_layers(model).items()]
@@ -167,16 +177,19 @@ def _oip(row: Oip) -> Iterator[str]:
 
     network = row.layer.network
     image = network.image_height, network.image_width, network.image_channels
-    start, climb = start_of(row.start), Spec.from_dict(row.spec)
+    start, climb = start_of(row.start), climb_of(row.spec)
     n_steps = sum(stage.n_epochs - 1 for stage in stages_of(row.spec))
     if climb.sha256 != row.spec_sha256:
         yield "its ascents aren't those that its SHA-256 names"
-    if oip_key(network.sha256, row.layer.name, row.map, start, climb) != row.key:
-        yield "its key isn't that of its network, layer, map, start and ascents"
+    objective = objective_of(row.objective)
+    if oip_key(network.sha256, objective, start, climb) != row.key:
+        yield "its key isn't that of its network, objective, start and ascents"
+    if str(prior_in(climb)) != row.prior:
+        yield f"its prior isn't {row.prior}"
     may_converge = any(stage.stop_with_convergence for stage in stages_of(row.spec))
     if row.stop_reason not in STOP_REASONS or (row.stop_reason == "converged" and not may_converge):
         yield f"it can't have ended by {str(row.stop_reason)[:40]!r}"
-    yield from _map(row.map, row.layer)
+    yield from _target(row)
     yield from _array("image", row.image, image)
     yield from _array("frames", row.frames, (len(row.report_steps), *image))
     yield from _array("trace", row.trace, (row.steps + 1,))
@@ -184,8 +197,10 @@ def _oip(row: Oip) -> Iterator[str]:
         yield f"{row.steps} steps, where its ascents have {n_steps}"
     elif row.trace.shape == (row.steps + 1,) and float(row.trace[-1]) != row.loss:
         yield f"its trace ends at {row.trace[-1]:g}, its loss is {row.loss:g}"
-    if len(row.trace) and row.origin != (start.origin if row.trace[0] > 0 else "revival"):
+    if row.origin not in (start.origin, "revival"):
         yield f"its origin isn't {row.origin}"
+    if len(row.trace) and not row.loss > row.trace[0]:
+        yield "its loss didn't rise"
 
 
 def _scan(row: Scan) -> Iterator[str]:
@@ -196,7 +211,7 @@ def _scan(row: Scan) -> Iterator[str]:
     yield from _hash(spec, row)
     if row.origin != spec.origin:
         yield f"its origin isn't {row.origin}, but {spec.origin}"
-    yield from _map(row.map, row.layer)
+    yield from _target(row)
     if not row.rungs:
         yield "its rungs are missing"
     for rung in row.rungs:
@@ -226,7 +241,7 @@ def _reaction(row: Reaction) -> Iterator[str]:
     for name in ("top_images", "top_responses"):
         yield from _array(name, getattr(row, name), (n_maps, row.top_images.shape[-1]))
     yield from _array("class_means", row.class_means, (n_maps, row.class_means.shape[-1]))
-    if row.kind == "digit":
+    if row.kind == "data":
         network = row.layer.network
         image = network.image_height, network.image_width, network.image_channels
         yield from _array("images", row.images, (len(np.unique(row.top_images)), *image))
@@ -302,6 +317,17 @@ def _map(map: int, layer: Layer) -> Iterator[str]:
         yield str(error)
 
 
+def _target(row: Oip | Scan) -> Iterator[str]:
+    try:
+        check_target(row.objective, row.map, row.layer)
+        check_objective(
+            objective_of(row.objective),
+            {layer.name: _shape(layer) for layer in row.layer.network.layers},
+        )
+    except OipError as error:
+        yield str(error)
+
+
 def _array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Iterator[str]:
     if values.shape != shape:
         yield f"{name} has the shape {values.shape}, not {shape}"
@@ -326,23 +352,19 @@ _CHECKS: dict[type[Any], Callable[[Any], Iterator[str]]] = {
 # --- responses ---
 
 
-def _of_responses(session: Session, network: int, progress: Any) -> Iterator[str]:
+def _of_responses(store: Store, session: Session, network: int, progress: Any) -> Iterator[str]:
     """Whether the OIPs of a network have the losses that it gives them, and their starts."""
-    from ..engine.network import unpack
-
     query = select(Oip.id).join(Oip.layer).where(Layer.network_id == network).order_by(Oip.id)
     ids = session.scalars(query).all()
     try:
-        row = _whole(session, Network, network)
-        model = unpack(row.architecture, row.weights)
+        study = Study(store, network=network)
+        study.model  # noqa: B018 - rebuilt once
     except (SQLAlchemyError, OipError, *_UNREADABLE):
         return  # named already, as a row
-    finally:
-        session.expunge_all()
     for first in range(0, len(ids), _GROUP):
         oips = [oip for id in ids[first : first + _GROUP] if (oip := _readable(session, id))]
         if oips:
-            yield from _wrong_losses(model, oips)
+            yield from _wrong_losses(study, oips)
         progress.update(len(ids[first : first + _GROUP]))
 
 
@@ -357,19 +379,65 @@ def _readable(session: Session, id: int) -> Oip | None:
         session.expunge_all()
 
 
-def _wrong_losses(model: Any, oips: list[Oip]) -> Iterator[str]:
-    from ..engine.responses import responses
-
-    layers = sorted({oip.layer.name for oip in oips})
+def _wrong_losses(study: Study, oips: list[Oip]) -> Iterator[str]:
+    """Which losses aren't those of the image and its start, and whose start had no gradient."""
     images = np.array([oip.image for oip in oips])
-    starts = start_images([start_of(oip.start) for oip in oips], images.shape[1:])
-    to_images, to_starts = (responses(model, layers, some) for some in (images, starts))
+    starts = start_images([start_of(oip.start) for oip in oips], images.shape[1:], study.inputs)
+    for of_what, shown, stored in (
+        ("its loss", images, [oip.loss for oip in oips]),
+        ("the loss of its start", starts, [float(oip.trace[0]) for oip in oips]),
+    ):
+        responses, sizes = _responses(study, oips, shown)
+        for oip, response, size, loss in zip(oips, responses, sizes, stored, strict=True):
+            if not abs(response - loss) <= size:
+                yield f"oips row {oip.id}: {of_what} is {response:.6g}, not {loss:.6g}"
+    yield from _wrong_origins(study, oips, starts)
+
+
+def _responses(study: Study, oips: list[Oip], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each OIP's objective answers to an image, and how far rounding may carry it."""
+    from ..engine.objectives import responses_of
+    from ..engine.responses import activations, responses
+
+    of_maps = [i for i, oip in enumerate(oips) if oip.map is not None]
+    answers, sizes = np.empty(len(oips)), np.empty(len(oips))
+    if of_maps:
+        names = sorted({oips[i].layer.name for i in of_maps})
+        of_layers = responses(study.model, names, images[of_maps])
+        for k, i in enumerate(of_maps):
+            of_layer = of_layers[oips[i].layer.name][:, k].astype(float)
+            answers[i], size = of_layer[:, oips[i].map]
+            sizes[i] = _TOLERANCE * size + _ROUNDING * of_layer[1].max()
     for i, oip in enumerate(oips):
-        for of_what, responses_to, stored in (
-            ("its loss", to_images, oip.loss),
-            ("the loss of its start", to_starts, float(oip.trace[0])),
-        ):
-            response, size = responses_to[oip.layer.name][:, i, oip.map].astype(float)
-            largest = float(responses_to[oip.layer.name][1, i].max())
-            if not abs(response - stored) <= _TOLERANCE * size + _ROUNDING * largest:
-                yield f"oips row {oip.id}: {of_what} is {response:.6g}, not {stored:.6g}"
+        if oip.map is None:
+            objective = objective_of(oip.objective)
+            values = activations(study.model, objective.layers, images[i : i + 1])
+            (answers[i],), (size,) = responses_of(objective, values)
+            largest = max(np.abs(of_layer).max() for of_layer in values.values())
+            sizes[i] = _TOLERANCE * size + _ROUNDING * largest
+    return answers, sizes
+
+
+def _wrong_origins(study: Study, oips: list[Oip], starts: np.ndarray) -> Iterator[str]:
+    """A revival's start gives no gradient; with ReLU that is one without a response."""
+    from ..engine.ascent import have_no_gradient
+
+    doubtful: dict[str, list[int]] = {}
+    for i, oip in enumerate(oips):
+        if oip.origin == "revival" or not oip.trace[0] > 0:
+            # All maps of a layer are asked together; another objective is alone.
+            subject = oip.objective if oip.map is None else ""
+            doubtful.setdefault(f"{oip.layer.name} {subject}", []).append(i)
+    for of_subject in doubtful.values():
+        first = oips[of_subject[0]]
+        is_map = first.map is not None
+        engine = (
+            study.engine_of(first.layer.name)
+            if is_map
+            else study.target(objective_of(first.objective))
+        )
+        maps = np.array([oips[i].map or 0 for i in of_subject])
+        dead = have_no_gradient(engine, starts[of_subject], maps)
+        for i, is_dead in zip(of_subject, dead, strict=True):
+            if is_dead != (oips[i].origin == "revival"):
+                yield f"oips row {oips[i].id}: its origin isn't {oips[i].origin}"

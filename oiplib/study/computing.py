@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OipError
 from ..store import Network, Store
-from ..values import Maps, Spec, StudySpec, map_list
+from ..values import Maps, Objective, Spec, StudySpec, map_list
 from . import networks
 from .read import Findings
 from .runs import running
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..engine.layers import LayerMaps
+    from ..engine.objectives import Target
 
 
 class Computing(Findings):
@@ -23,13 +26,10 @@ class Computing(Findings):
 
     Attributes
     ----------
-    data
-        Folder where to look for the data set's files first.
     is_part
         Whether another study needs this one. Then it isn't noted as what was asked.
     """
 
-    data: str | os.PathLike[str] | None
     is_part: bool
 
     def __init__(
@@ -39,13 +39,13 @@ class Computing(Findings):
         network: int | None = None,
         data: str | os.PathLike[str] | None = None,
     ) -> None:
-        vars(self).update(data=data, is_part=False)
-        super().__init__(store, spec, network)
+        vars(self).update(is_part=False)
+        super().__init__(store, spec, network, data)
 
     def train(self) -> Network:
         """The network with its weights: the stored one, or trained now."""
         if not self.is_trained:
-            networks.train(self.store, self.spec.cnn, self.dataset())
+            networks.train(self.store, self.spec.cnn, self.dataset(), self.data)
         self.note_asked()
         return self.network
 
@@ -73,30 +73,66 @@ class Computing(Findings):
     @cached_property
     def engine(self) -> LayerMaps:
         """The layer's maps as a function of images."""
+
+        return self.engine_of(self.spec.layer)
+
+    def target(self, objective: Objective) -> Target:
+        """An objective as a function of images."""
+        from ..engine.objectives import Target
+
+        return Target(objective, self.engine_of)
+
+    def engine_of(self, layer: str) -> LayerMaps:
+        """The maps of any of the network's layers as a function of images."""
         from ..engine.layers import LayerMaps
 
-        return LayerMaps(self.model, self.spec.layer)
+        if layer not in self._engines:
+            self._engines[layer] = LayerMaps(self.model, layer, self.inputs)
+        return self._engines[layer]
+
+    @cached_property
+    def _engines(self) -> dict[str, LayerMaps]:
+        return {}
 
     def dataset(self) -> Any:
-        """The data set of the network's training.
+        """The data set of the network: the one it was trained on, or one that was joined.
 
         Raises
         ------
         InputError
-            If the network came without one, or the file is no longer the one it was trained on.
+            If the network has none, or what is found isn't the one that it names.
         """
         from ..engine import data
 
         if not self.is_trained:
             return data.load(self.spec.cnn.dataset, self.data)
         network = self.network
-        if network.spec is None:
-            raise InputError(f"network {network.id} ({network.name}) came as a model, without data")
-        if network.spec_sha256 not in networks.training_keys(self.spec.cnn):
+        if network.dataset is None:
             raise InputError(
-                f"{self.spec.cnn.dataset} isn't the file that network {network.id} was trained on"
+                f"network {network.id} ({network.name}) came as a model, without data: join some "
+                "with 'oip train --model FILE --dataset DATA'"
             )
-        return data.load(self.spec.cnn.dataset, self.data)
+        source = str(network.dataset.get("source"))
+        dataset = data.load(source, self.data)
+        known = network.dataset.get("sha256")
+        if known is None and network.spec_sha256 is not None:  # from an older database
+            keys = networks.training_keys(self.spec.cnn, self.data)
+            is_same = network.spec_sha256 in keys
+        else:
+            is_same = known in (None, dataset.sha256)
+        if not is_same:
+            found_at = networks.found_at(source, self.data)
+            raise InputError(
+                f"{found_at} isn't the data set of network {network.id} ({network.name}): its "
+                "content is another; name the right one with --data"
+            )
+        return dataset
+
+    def inputs_of(self, pixels: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray:
+        """A data set's images as the network takes them."""
+        from ..engine.images import to_inputs
+
+        return to_inputs(pixels, self.inputs, pixel_range)
 
     def running(self, kind: str, spec: Spec | None = None) -> AbstractContextManager[int]:
         """Note in the database that work goes on, and how it ended; gives the run's id."""
@@ -105,7 +141,8 @@ class Computing(Findings):
     def note_asked(self) -> None:
         """Note the spec as the one that was asked last of its network, unless it is already."""
         spec = self.spec.to_dict()
-        if not self.is_part and self.store.last_study(self.network.id) != spec:
+        last = self.store.last_study(self.network.id)
+        if not self.is_part and (last is None or StudySpec.from_dict(last) != self.spec):
             # A database that can't be written keeps no note. What must be stored fails by itself.
             with suppress(OipError):
                 self.store.put_study(self.network.id, spec, self.spec.sha256)

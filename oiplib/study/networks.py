@@ -4,57 +4,77 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..store import Network, Store
-from ..values import CnnSpec
+from ..values import INPUTS_CHOICES, CnnSpec, Inputs
 from .rows import network_row
 from .runs import running
 
+_log = logging.getLogger("oiplib")
 
-def training_key(spec: CnnSpec) -> str:
-    """A training's identity: its spec; a user's file counts by its content, not by its name.
+Place = str | os.PathLike[str] | None
+
+
+def training_key(spec: CnnSpec, data: Place = None) -> str:
+    """A training's identity: its spec; a user's data set counts by its content, not by its name.
 
     Raises
     ------
     InputError
         If the file can't be read.
     """
-    return training_keys(spec)[0]
+    return training_keys(spec, data)[0]
 
 
-def training_keys(spec: CnnSpec) -> list[str]:
-    """The hash of a training, and the one that it may still have in an upgraded database.
+def training_keys(spec: CnnSpec, data: Place = None) -> list[str]:
+    """The hash of a training, and those that it may have in a database of an older schema.
 
-    An upgrade can't hash a user's file anew if the file isn't there. Errors as `training_key`.
+    There a user's file counted by its bytes. Parameters and errors as `training_key`.
     """
     if not spec.dataset.endswith(".npz"):
         return [spec.sha256]
+    from ..engine.data import npz_path
+
+    path = npz_path(spec.dataset, data)
     try:
-        content = Path(spec.dataset).read_bytes()
+        changed = path.stat().st_mtime_ns
     except OSError as error:
-        raise InputError(f"{spec.dataset} can't be read: {error.strerror}") from None
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
+    contents = _contents(path, changed)
     anonymous = spec.replace(dataset=".npz")
     before = json.dumps(anonymous.to_dict(), sort_keys=True, separators=(",", ":"))
-    texts = anonymous.to_json(), before
-    return [hashlib.sha256(text.encode() + content).hexdigest() for text in texts]
+    now = anonymous.to_json()
+    parts = (now, contents[0]), (now, contents[1]), (before, contents[1])
+    return [hashlib.sha256(text.encode() + content).hexdigest() for text, content in parts]
 
 
-def train(store: Store, spec: CnnSpec, dataset: Any) -> Network:
+@lru_cache(maxsize=8)
+def _contents(path: Path, changed: int) -> tuple[bytes, bytes]:
+    """The hash of a file's data set, and the file itself, which must not have changed since."""
+    from ..engine.data import load
+
+    return load(str(path)).sha256.encode(), path.read_bytes()
+
+
+def train(store: Store, spec: CnnSpec, dataset: Any, data: Place = None) -> Network:
     """Train a network on a data set, and store it; returns the stored row."""
     from ..engine import network
 
-    key = training_key(spec)
+    key = training_key(spec, data)
     # The seed of the initial weights, and that of the images' order where it is another.
     seeds = "-".join(map(str, dict.fromkeys((spec.weights_seed, spec.order_seed))))
     with running(store, "train", spec) as run_id:
         model, history = network.train(spec, dataset, title=f"Training, seeds {seeds}")
-        row = network_row(model, f"{Path(dataset.name).stem}-{seeds}", run_id)
+        row = network_row(model, f"{_plain(Path(dataset.name).stem)}-{seeds}", Inputs(), run_id)
         row.spec, row.spec_sha256, row.history = spec.to_dict(), key, history
+        row.dataset = described(dataset, found_at(spec.dataset, data))
         row.accuracy = network.evaluate(model, dataset.test_images, dataset.test_labels)
         store.add(row)
     stored = store.network_of(key) or store.network_with(row.sha256)
@@ -62,20 +82,45 @@ def train(store: Store, spec: CnnSpec, dataset: Any) -> Network:
     return stored
 
 
-def add_model(store: Store, path: str | os.PathLike[str]) -> int:
-    """Keep any trained Keras model (a ``.keras`` file) as a network; returns its id.
+def add_model(
+    store: Store,
+    model: Any,
+    inputs: Inputs | str | None = None,
+    image_size: tuple[int, int] | None = None,
+    dataset: str | None = None,
+    data: Place = None,
+) -> int:
+    """Keep any trained Keras model as a network; returns its id.
+
+    Parameters
+    ----------
+    store
+        The database.
+    model : path or keras.Model
+        A file that ends in ``.keras``, ``.h5`` or ``.hdf5``, or the model itself.
+    inputs
+        What images it takes; by default what its own first layers tell.
+    image_size
+        Height and width, where the model takes images of any size.
+    dataset
+        A data set of such images: a name, or the path of an ``.npz`` file.
+    data
+        Folder that holds the data set's files.
 
     Raises
     ------
     InputError
-        If the file is no model that can be loaded safely, or the model doesn't take one
-        image.
+        If the file is no model that can be loaded safely, the model doesn't take one image,
+        nothing tells which images it takes, or the data set has others.
     """
-    from ..engine import network
+    from ..engine import models
 
-    model = network.load(os.fspath(path))
-    name = re.sub(r"[^\w .+()-]", "_", Path(path).stem)[:200]
-    row = network_row(model, name, run_id=0)
+    is_file = isinstance(model, (str, os.PathLike))
+    taken = models.read(model, image_size) if is_file else models.taken(model, image_size)
+    name = _plain(Path(model).stem if is_file else str(model.name))
+    row = network_row(taken, name, _inputs_of(store, taken, name, inputs), run_id=0)
+    if dataset is not None:
+        _join(row, taken, dataset, data)
     stored = store.network_with(row.sha256)
     if stored is None:
         with running(store, "import") as run_id:
@@ -83,4 +128,80 @@ def add_model(store: Store, path: str | os.PathLike[str]) -> int:
             store.add(row)
         stored = store.network_with(row.sha256)
         assert stored is not None
+    elif row.dataset is not None and stored.dataset != row.dataset:
+        if stored.spec is not None:
+            raise InputError(
+                f"network {stored.id} ({stored.name}) was trained here on "
+                f"{(stored.dataset or {}).get('name')}: leave out the data set"
+            )
+        store.join_dataset(stored.id, row.dataset, row.accuracy)
     return stored.id
+
+
+def described(dataset: Any, source: str) -> dict[str, Any]:
+    """A data set as a network names it: by its content, and where it was found."""
+    return {
+        "name": dataset.name,
+        "source": source,
+        "sha256": dataset.sha256,
+        "classes": list(dataset.class_names),
+        "noun": dataset.noun,
+    }
+
+
+def found_at(name: str, data: Place) -> str:
+    """Where a data set was found: its name, or the path of a user's file."""
+    from ..engine.data import npz_path
+
+    return str(npz_path(name, data)) if name.endswith(".npz") else name
+
+
+def _inputs_of(store: Store, model: Any, name: str, asked: Inputs | str | None) -> Inputs:
+    """What images a model takes: as asked, as its first layers tell, or as is stored of it."""
+    from ..engine import models, network
+
+    proposed = models.proposed_inputs(model)
+    if asked is not None:
+        named = asked if isinstance(asked, Inputs) else Inputs.parse(asked)
+        if proposed not in (None, named):
+            _log.warning("%s: its first layers tell %s, you named %s", name, proposed, named)
+        return named
+    if proposed is not None:
+        return proposed
+    weights = network.weights_sha256(model)
+    stored = {row.inputs for row in store.networks() if row.weights_sha256 == weights}
+    if len(stored) == 1:
+        return Inputs.parse(stored.pop())
+    raise InputError(
+        f"nothing in {name} tells which images it takes: name its inputs (oip train --model FILE "
+        f"--inputs TEXT; in Python inputs=TEXT), one of {INPUTS_CHOICES}"
+    )
+
+
+def _join(row: Network, model: Any, source: str, data: Place) -> None:
+    """Name a data set in a model's row, with the accuracy where the model tells its classes."""
+    from ..engine import data as datasets
+    from ..engine import network
+
+    dataset = datasets.load(source, data)
+    shape = row.image_height, row.image_width, row.image_channels
+    if dataset.train_images.shape[1:] != shape:
+        raise InputError(
+            f"{dataset.name} has images of the shape {dataset.train_images.shape[1:]}, and the "
+            f"network takes {shape}: name a data set of such images"
+        )
+    row.dataset = described(dataset, found_at(source, data))
+    outputs = [tuple(output.shape[1:]) for output in model.outputs]
+    if outputs == [(dataset.n_classes,)]:
+        row.accuracy = network.evaluate(
+            model,
+            dataset.test_images,
+            dataset.test_labels,
+            Inputs.parse(row.inputs),
+            dataset.pixel_range,
+        )
+
+
+def _plain(name: str) -> str:
+    """A name of letters, digits and a few signs, as stored names are."""
+    return re.sub(r"[^\w .+()-]", "_", name)[:200] or "network"

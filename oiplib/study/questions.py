@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError
 from ..progress import bar
 from ..store import Null, Reaction, Scan, Variety
-from ..values import FluctuationStart, Maps, ReactionSpec
+from ..values import FluctuationStart, Inputs, Maps, ReactionSpec
 from . import rows
 from .study import Study
 
@@ -36,7 +36,7 @@ def reaction(study: Study, kind: str) -> Reaction:
     study
         Whose layer.
     kind
-        ``fluctuation``: random images like those of `spec.trials`; ``digit``: all training
+        ``fluctuation``: random images like those of `spec.trials`; ``data``: all training
         images of the network's data set.
 
     Raises
@@ -44,7 +44,7 @@ def reaction(study: Study, kind: str) -> Reaction:
     InputError
         If there is no such kind, or the network came without data.
     """
-    specs = {"fluctuation": ReactionSpec(study.spec.trials.fluctuation), "digit": ReactionSpec()}
+    specs = {"fluctuation": ReactionSpec(study.spec.trials.fluctuation), "data": _of_data(study)}
     if kind not in specs:
         raise InputError(f"unknown kind {kind!r}: choose one of {', '.join(specs)}")
     spec = specs[kind]
@@ -129,13 +129,13 @@ def map_table(study: Study, maps: Maps = None) -> list[dict[str, Any]]:
     list of dict
         Per map: ``map``; ``found by`` (the first of fluctuation, pattern, revival that led
         to an OIP, or ``nothing``); ``loss`` (the largest, 0 without an OIP); the shares of
-        ``patterns``, ``fluctuations`` and, where the data set is known, ``digits`` to which
-        it responds, in [0, 1]; ``strongest pre-activation`` over all of these.
+        ``patterns``, ``fluctuations`` and, where the data set is known, training ``images`` to
+        which it responds, in [0, 1]; ``strongest pre-activation`` over all of these.
     """
     indices = study.check_maps(maps)
     screening = study.screening()
-    kinds = ["fluctuation", *(["digit"] if study.network.spec else [])]
-    reactions = {f"{kind}s": reaction(study, kind) for kind in kinds}
+    kinds = {"fluctuations": "fluctuation"} | ({"images": "data"} if study.has_data else {})
+    reactions = {name: reaction(study, kind) for name, kind in kinds.items()}
     first = study.summary(indices).found
     origin = {map: origin for origin, of_origin in first.items() for map in of_origin}
     best = {row["map"]: row["loss"] for row in study.rows(indices, best=True)}
@@ -196,26 +196,37 @@ def _layers(study: Study) -> list[dict[str, Any]]:
     return list(json.loads(study.network.architecture)["config"]["layers"])
 
 
+def _of_data(study: Study) -> ReactionSpec:
+    """One look at the data set; the one that a network was trained on is part of its training."""
+    row = study.network if study.is_trained else None
+    if row is None or row.spec is not None or row.dataset is None:
+        return ReactionSpec()
+    return ReactionSpec(data=str(row.dataset["sha256"]))
+
+
 def _react(study: Study, spec: ReactionSpec) -> None:
     from ..engine.fluctuations import fluctuation_images
-    from ..engine.images import standardized
+    from ..engine.images import from_standard, to_inputs
 
     engine = study.engine
-    labels, pixels = np.empty(0, int), np.empty((0, *engine.image_shape), np.uint8)
+    labels, n_classes = np.empty(0, int), 0
+    pixels, pixel_range = np.empty((0, *engine.image_shape), np.uint8), (0.0, 255.0)
     if spec.random is None:
         dataset = study.dataset()
-        labels, pixels = dataset.train_labels, dataset.train_images
-        images = standardized(pixels)
+        labels, n_classes = dataset.train_labels, dataset.n_classes
+        pixels, pixel_range = dataset.train_images, dataset.pixel_range
+        images = study.inputs_of(pixels, pixel_range)
     else:
         starts = [FluctuationStart(spec.random, map=0, trial=k) for k in range(spec.n_images)]
-        images = fluctuation_images(starts, engine.image_shape)
+        images = from_standard(fluctuation_images(starts, engine.image_shape), study.inputs)
     with (
         study.running("react", spec) as run_id,
         bar(len(images), f"{spec.kind}s", "images") as progress,
     ):
         responses, before = engine.respond(images, progress=progress)
         top = np.argsort(-responses, axis=0, kind="stable")[: spec.n_top].T
-        classes = [responses[labels == label].mean(axis=0) for label in np.unique(labels)]
+        classes = [_mean(responses[labels == k]) for k in range(n_classes)]
+        kept = pixels[np.unique(top)] if spec.random is None else pixels
         row = Reaction(
             layer_id=study.layer.id,
             run_id=run_id,
@@ -228,9 +239,14 @@ def _react(study: Study, spec: ReactionSpec) -> None:
             top_images=top,
             top_responses=np.take_along_axis(responses.T, top, axis=1),
             class_means=np.array(classes).T.reshape(responses.shape[1], len(classes)),
-            images=pixels[np.unique(top)] if spec.random is None else pixels,
+            images=np.round(to_inputs(kept, Inputs(0, 255), pixel_range)).astype(np.uint8),
         )
         study.store.add(row)
+
+
+def _mean(responses: np.ndarray) -> np.ndarray:
+    """The maps' mean responses, 0 where a class has no training image."""
+    return np.asarray(responses.mean(axis=0) if len(responses) else np.zeros(responses.shape[1]))
 
 
 def _stored_null(study: Study) -> Null | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,19 @@ from typing import Any
 
 from ..errors import InputError, OipError
 from ..store import ORIGINS, Layer, Network, OipFilter, Oips, Scan, Store
-from ..values import Maps, ScanSpec, StudySpec, TrialSpec, map_list
+from ..values import (
+    Inputs,
+    Maps,
+    Objective,
+    Prior,
+    ScanSpec,
+    StudySpec,
+    TrialSpec,
+    check_objective,
+    map_list,
+    objective_of,
+    resolved,
+)
 from .networks import training_keys
 
 
@@ -46,13 +59,22 @@ class Findings:
     ----------
     store : Store
     spec : StudySpec
+    data
+        Folder where to look for the data set's files first, or the file itself.
     """
 
     store: Store
     spec: StudySpec
+    data: str | os.PathLike[str] | None
 
-    def __init__(self, store: Store, spec: StudySpec, network: int | None = None) -> None:
-        vars(self).update(store=store, spec=spec, _network_id=network)
+    def __init__(
+        self,
+        store: Store,
+        spec: StudySpec,
+        network: int | None = None,
+        data: str | os.PathLike[str] | None = None,
+    ) -> None:
+        vars(self).update(store=store, spec=spec, data=data, _network_id=network)
         if network is not None:
             stored = self.network.spec
             if stored is not None and type(spec.cnn).from_dict(stored) != spec.cnn:
@@ -103,6 +125,49 @@ class Findings:
         return network.image_height, network.image_width, network.image_channels
 
     @property
+    def inputs(self) -> Inputs:
+        """What images the network takes."""
+        return Inputs.parse(self.network.inputs)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the network has a data set: the one it was trained on, or one that was joined."""
+        return self.network.dataset is not None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the data set's classes, in the order of their numbers; empty if unknown."""
+        return tuple(map(str, (self.network.dataset or {}).get("classes", ())))
+
+    @property
+    def noun(self) -> str:
+        """What one of the data set's images shows, in a word: ``digit``, or just ``image``."""
+        return str((self.network.dataset or {}).get("noun", "image"))
+
+    def objective(self, asked: Objective | str) -> Objective:
+        """An objective of the network, given as a value or a text, classes by number.
+
+        Raises
+        ------
+        InputError
+            If the text names none, or the network has no such layer, map or class.
+        """
+        shapes = {
+            layer.name: (layer.map_height, layer.map_width, layer.n_maps)
+            for layer in self.network.layers
+        }
+
+        def number_of(layer: str, name: str) -> int:
+            if name not in self.class_names:
+                choices = ", ".join(self.class_names) or "none, so name the unit's number"
+                raise InputError(f"{layer}: there is no class {name!r}: choose one of {choices}")
+            return self.class_names.index(name)
+
+        objective = resolved(objective_of(asked), number_of)
+        check_objective(objective, shapes)
+        return objective
+
+    @property
     def is_screened(self) -> bool:
         """Whether the screening of the scan's grid is stored already."""
         spec = self.spec.scan.screening
@@ -129,13 +194,41 @@ class Findings:
 
     # --- OIPs and searches ---
 
-    def oips(self, map: int | None = None, best: bool = False) -> Oips:
-        """The layer's stored OIPs, or those of one map; the largest loss first.
+    def oips(
+        self,
+        map: int | None = None,
+        best: bool = False,
+        prior: Prior | str = "none",
+        objective: Objective | str | None = None,
+    ) -> Oips:
+        """The stored OIPs of the layer's maps, or of one, or of another objective.
 
         They are a list with some abilities: ``study.oips(map=120).best()`` is one OIP,
         ``.frame()`` and ``.traces()`` are pandas tables, and a notebook shows all as pictures.
+
+        Parameters
+        ----------
+        map
+            Of this map only.
+        best
+            Only the one with the largest loss of each.
+        prior
+            By which they were led; by default, by none.
+        objective
+            Those of an objective, whatever its layers.
+
+        Returns
+        -------
+        Oips
+            By map, the largest loss first.
         """
-        return self.store.oips(self._filter(None if map is None else [map], best))
+        if objective is None:
+            maps = list(range(self.layer.n_maps)) if map is None else [map]
+            return self.store.oips(self._filter(maps, best, prior))
+        asked = self.objective(objective)
+        return self.store.oips(
+            OipFilter(network=self.network.id, best=best, prior=prior, objective=asked)
+        )
 
     def oips_of_trials(self) -> Oips:
         """The OIPs that the study's own trials found, not those of other trials."""
@@ -150,9 +243,11 @@ class Findings:
             and oip.start["trial"] < trials.n_trials
         )
 
-    def rows(self, maps: Maps = None, best: bool = False) -> list[dict[str, Any]]:
-        """The layer's OIPs, or those of some maps, as plain values without their arrays."""
-        return self.store.oip_rows(self._filter(self.check_maps(maps), best))
+    def rows(
+        self, maps: Maps = None, best: bool = False, prior: Prior | str = "none"
+    ) -> list[dict[str, Any]]:
+        """OIPs of the layer's maps, or of some, as plain values without their arrays."""
+        return self.store.oip_rows(self._filter(self.check_maps(maps), best, prior))
 
     def scans(self, origin: str, map: int | None = None) -> list[Scan]:
         """The study's finished searches with their rungs, or that of one map.
@@ -197,17 +292,19 @@ class Findings:
         losses = [(row["id"], row["map"], row["loss"]) for row in rows]
         scans = self.store.scan_keys(self.layer.id, map)
         runs = self.store.comparing_runs(self.layer.id)
-        key_text = repr((self.network.weights_sha256, self.spec.sha256, losses, scans, runs))
+        key_text = repr(
+            (self.network.sha256, self.network.dataset, self.spec.sha256, losses, scans, runs)
+        )
         return hashlib.sha256(key_text.encode()).hexdigest()
 
-    def _filter(self, maps: Sequence[int] | None = None, best: bool = False) -> OipFilter:
-        return OipFilter(maps, self.layer.name, self.network.id, best)
+    def _filter(self, maps: Sequence[int], best: bool, prior: Prior | str) -> OipFilter:
+        return OipFilter(maps, self.layer.name, self.network.id, best, prior=prior)
 
     def _stored_network_id(self) -> int | None:
         if "network" in vars(self):
             return self.network.id
         if self._network_id is not None:
             return self._network_id
-        return self.store.trained_by(training_keys(self.spec.cnn))
+        return self.store.trained_by(training_keys(self.spec.cnn, self.data))
 
     _network_id: int | None

@@ -10,18 +10,33 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..progress import bar
 from ..store import Oip, Store
-from ..values import FluctuationStart, Start, stages_of, start_of
+from ..values import (
+    Channel,
+    FluctuationStart,
+    Inputs,
+    Start,
+    objective_of,
+    seed_of,
+    stages_of,
+    start_of,
+)
 from .runs import environment
 from .study import Study
 
+if TYPE_CHECKING:
+    from ..engine.objectives import Responding
+
 # OIPs whose frames are in memory at a time.
 _GROUP = 512
+
+# A loss of 0 can't be divided by.
+_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -30,10 +45,12 @@ class Replay:
 
     Attributes
     ----------
-    id, map : int
+    id : int
+    objective : str
+        What it excites.
     loss, loss_now : float
     pixel_difference : float
-        The largest between the two images, whose pixels have a standard deviation of 1.
+        The largest between the two images, in the unit of the network's inputs.
     correlation : float
         Of the two images, in [-1, 1].
     same_bytes : bool
@@ -41,7 +58,7 @@ class Replay:
     """
 
     id: int
-    map: int
+    objective: str
     loss: float
     loss_now: float
     pixel_difference: float
@@ -51,7 +68,7 @@ class Replay:
     @property
     def loss_difference(self) -> float:
         """Relative to the stored loss."""
-        return abs(self.loss_now - self.loss) / self.loss
+        return abs(self.loss_now - self.loss) / max(abs(self.loss), _SMALLEST)
 
     def holds(self, tolerance: float = 0.0) -> bool:
         """Whether the bytes are the same, or else loss and image within a tolerance.
@@ -78,17 +95,22 @@ def replay(store: Store, ids: Sequence[int]) -> Iterator[Replay]:
     InputError
         If there is no such OIP.
     """
-    same_climb: dict[tuple[int, str, str], list[int]] = {}
-    for id, network, layer, spec in store.oip_origins(ids):
-        same_climb.setdefault((network, layer, json.dumps(spec, sort_keys=True)), []).append(id)
+    same_climb: dict[tuple[int, str, str, str], list[int]] = {}
+    for id, network, layer, objective, spec in store.oip_origins(ids):
+        # All maps of a layer climb together; another objective is alone.
+        alone = "" if isinstance(objective_of(objective), Channel) else objective
+        climb = json.dumps(spec, sort_keys=True)
+        same_climb.setdefault((network, layer, alone, climb), []).append(id)
     studies: dict[tuple[int, str], Study] = {}
     with bar(len(ids), "Replay", "OIPs") as progress:
-        for (network, layer, _), group in same_climb.items():
+        for (network, layer, alone, _), group in same_climb.items():
             if (network, layer) not in studies:
                 studies[network, layer] = Study(store, network=network, layer=layer)
+            study = studies[network, layer]
+            engine = study.target(objective_of(alone)) if alone else study.engine
             for i in range(0, len(group), _GROUP):
                 oips = [store.oip(id) for id in group[i : i + _GROUP]]
-                yield from _again(studies[network, layer], oips)
+                yield from _again(engine, oips)
                 progress.update(len(oips))
 
 
@@ -103,18 +125,19 @@ def differences(store: Store, ids: Sequence[int]) -> dict[str, tuple[Any, Any]]:
     return differing
 
 
-def _again(study: Study, oips: Sequence[Oip]) -> Iterator[Replay]:
+def _again(engine: Responding, oips: Sequence[Oip]) -> Iterator[Replay]:
     from ..engine.ascent import climb
 
-    layer = study.engine
-    images = start_images([start_of(oip.start) for oip in oips], layer.image_shape)
-    maps = np.array([oip.map for oip in oips])
-    ascents = climb(layer, images, maps, stages_of(oips[0].spec))
+    starts = [start_of(oip.start) for oip in oips]
+    images = start_images(starts, engine.image_shape, engine.inputs)
+    maps = np.array([oip.map or 0 for oip in oips])
+    seeds = np.array([seed_of(start) for start in starts], np.uint64)
+    ascents = climb(engine, images, maps, stages_of(oips[0].spec), seeds=seeds)
     for i, oip in enumerate(oips):
         trace = ascents.traces[i, : ascents.steps[i] + 1]
         yield Replay(
             id=oip.id,
-            map=oip.map,
+            objective=oip.objective,
             loss=oip.loss,
             loss_now=float(ascents.losses[i]),
             pixel_difference=float(np.abs(ascents.images[i] - oip.image).max()),
@@ -125,9 +148,12 @@ def _again(study: Study, oips: Sequence[Oip]) -> Iterator[Replay]:
         )
 
 
-def start_images(starts: Sequence[Start], shape: tuple[int, int, int]) -> np.ndarray:
+def start_images(
+    starts: Sequence[Start], shape: tuple[int, int, int], inputs: Inputs
+) -> np.ndarray:
     """The images of some starts, from their numbers: (n, height, width, channels)."""
     from ..engine.fluctuations import fluctuation_images
+    from ..engine.images import from_standard
     from ..engine.patterns import pattern_images
 
     images = np.empty((len(starts), *shape), np.float32)
@@ -136,4 +162,4 @@ def start_images(starts: Sequence[Start], shape: tuple[int, int, int]) -> np.nda
             images[i] = fluctuation_images([start], shape)[0]
         else:
             images[i] = pattern_images(start.grid, np.array([start.index]), shape)[0]
-    return images
+    return from_standard(images, inputs)

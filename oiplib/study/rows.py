@@ -11,7 +11,18 @@ import numpy as np
 
 from ..pictures import in_bytes
 from ..store import Layer, Network, Null, Oip, Rung, Scan, Screening, Variety
-from ..values import ScanSpec, ScreeningSpec, Spec, Start, TrialSpec, VarietySpec
+from ..values import (
+    Channel,
+    Inputs,
+    Objective,
+    ScanSpec,
+    ScreeningSpec,
+    Spec,
+    Start,
+    TrialSpec,
+    VarietySpec,
+    prior_in,
+)
 
 if TYPE_CHECKING:
     from ..analysis.restarts import Restarts, Unlike
@@ -20,23 +31,35 @@ if TYPE_CHECKING:
     from ..search.scan import MapScan
 
 
-def oip_key(network_sha256: str, layer: str, map: int, start: Spec, climb: Spec) -> str:
-    """An OIP's identity: the SHA-256 of network, map, start and ascents."""
-    key_text = "|".join([network_sha256, layer, str(map), start.to_json(), climb.to_json()])
+def oip_key(network_sha256: str, objective: Objective, start: Spec, climb: Spec) -> str:
+    """An OIP's identity: the SHA-256 of network, objective, start and ascents."""
+    subject = str(objective)
+    if isinstance(objective, Channel):
+        subject = f"{objective.layer}|{objective.map}"
+    key_text = "|".join([network_sha256, subject, start.to_json(), climb.to_json()])
     return hashlib.sha256(key_text.encode()).hexdigest()
 
 
-def network_sha256(weights_sha256: str, architecture: str) -> str:
-    """A network's identity: the SHA-256 of its weights' hash and its architecture."""
-    return hashlib.sha256(f"{weights_sha256}|{architecture}".encode()).hexdigest()
+def network_sha256(weights_sha256: str, architecture: str, inputs: Inputs) -> str:
+    """A network's identity: the SHA-256 of its weights' hash, its architecture and its inputs."""
+    parts = [weights_sha256, architecture]
+    parts += [] if inputs.is_standardized else [str(inputs)]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
-def scan_row(scan: MapScan, spec: TrialSpec | ScanSpec, layer: Layer, run_id: int) -> Scan:
-    """A map's finished search, with its rungs."""
+def scan_row(
+    scan: MapScan,
+    spec: TrialSpec | ScanSpec,
+    layer: Layer,
+    run_id: int,
+    objective: Objective | None = None,
+) -> Scan:
+    """The finished search for an objective, that of the scan's map by default, with its rungs."""
     return Scan(
         layer_id=layer.id,
         run_id=run_id,
-        map=scan.map,
+        map=scan.map if objective is None else None,
+        objective=str(objective or Channel(layer.name, scan.map)),
         origin=spec.origin,
         spec=spec.to_dict(),
         spec_sha256=spec.sha256,
@@ -47,15 +70,25 @@ def scan_row(scan: MapScan, spec: TrialSpec | ScanSpec, layer: Layer, run_id: in
     )
 
 
-def oip_rows(scan: MapScan, spec: TrialSpec | ScanSpec, layer: Layer, run_id: int) -> list[Oip]:
-    """The OIPs that a search found; the best with its frames, if the spec keeps them."""
+def oip_rows(
+    scan: MapScan,
+    spec: TrialSpec | ScanSpec,
+    layer: Layer,
+    run_id: int,
+    objective: Objective | None = None,
+) -> list[Oip]:
+    """The OIPs that a search found; the best with its frames, if the spec keeps them.
+
+    What didn't rise above its start is none.
+    """
     losses = scan.ascents.losses
     keeps_frames = not isinstance(spec, ScanSpec) or spec.keeps_frames
+    rose = scan.ascents.rose
     best = losses.argmax() if keeps_frames and len(losses) else None
     return [
-        _oip_row(scan, i, start, spec, layer, run_id, with_frames=i == best)
+        _oip_row(scan, i, start, spec, layer, run_id, objective, with_frames=i == best)
         for i, start in enumerate(scan.starts)
-        if losses[i] > 0
+        if rose[i]
     ]
 
 
@@ -66,17 +99,21 @@ def _oip_row(
     spec: TrialSpec | ScanSpec,
     layer: Layer,
     run_id: int,
+    objective: Objective | None,
     with_frames: bool,
 ) -> Oip:
     ascents, steps, climb = scan.ascents, int(scan.ascents.steps[i]), spec.climb
     reached = (ascents.report_steps <= steps) & with_frames
+    subject = objective or Channel(layer.name, scan.map)
     return Oip(
-        key=oip_key(layer.network.sha256, layer.name, scan.map, start, climb),
+        key=oip_key(layer.network.sha256, subject, start, climb),
         layer_id=layer.id,
         run_id=run_id,
-        map=scan.map,
-        # A start without a response was revived by climbing the pre-activation.
-        origin=start.origin if ascents.traces[i, 0] > 0 else "revival",
+        map=scan.map if objective is None else None,
+        objective=str(subject),
+        # A start without a gradient was revived by climbing the pre-activation.
+        origin="revival" if scan.revived[i] else start.origin,
+        prior=str(prior_in(climb)),
         start=start.to_dict(),
         spec=climb.to_dict(),
         spec_sha256=climb.sha256,
@@ -85,7 +122,7 @@ def _oip_row(
         stop_reason=str(ascents.stop_reasons[i]),
         image=ascents.images[i],
         report_steps=ascents.report_steps[reached],
-        frames=_pictures(ascents.frames[i][reached]),
+        frames=_pictures(ascents.frames[i][reached], Inputs.parse(layer.network.inputs)),
         trace=ascents.traces[i, : steps + 1],
         created=datetime.now(UTC),
     )
@@ -133,6 +170,7 @@ def variety_row(
 ) -> Variety:
     """How different a map's patterns are; pairs by pixels and by features."""
     pixels, features = pairs
+    inputs = Inputs.parse(null.layer.network.inputs)
     n_patterns = int(patterns.max()) + 1
     best = [
         max(np.flatnonzero(patterns == k), key=lambda i: float(restarts.losses[i]))
@@ -158,29 +196,32 @@ def variety_row(
         peaks=pixels.peaks,
         features=features.peaks,
         shifts=pixels.shifts,
-        images=_pictures(restarts.images[best[: spec.n_images]]),
+        images=_pictures(restarts.images[best[: spec.n_images]], inputs),
         unlike_losses=unlike.losses,
         unlike_alike=unlike.alike,
-        unlike_images=_pictures(unlike.images),
+        unlike_images=_pictures(unlike.images, inputs),
     )
 
 
-def network_row(model: Any, name: str, run_id: int) -> Network:
+def network_row(model: Any, name: str, inputs: Inputs, run_id: int) -> Network:
     """A model with its weights and layers, without what is known of its training."""
-    from ..engine import layers, network
+    from ..engine import layers, models, network
 
     height, width, channels = layers.image_shape(model)
     architecture, weights = network.pack(model)
     weights_sha256 = network.weights_sha256(model)
+    inputs.check_channels(channels)
     return Network(
         name=name,
         architecture=architecture,
         weights=weights,
         weights_sha256=weights_sha256,
-        sha256=network_sha256(weights_sha256, architecture),
+        sha256=network_sha256(weights_sha256, architecture, inputs),
         image_height=height,
         image_width=width,
         image_channels=channels,
+        inputs=str(inputs),
+        probe=models.probe(model, inputs),
         history={},
         run_id=run_id,
         created=datetime.now(UTC),
@@ -197,5 +238,6 @@ def network_row(model: Any, name: str, run_id: int) -> Network:
     )
 
 
-def _pictures(images: np.ndarray) -> np.ndarray:
-    return np.array([in_bytes(image) for image in images], np.uint8).reshape(images.shape)
+def _pictures(images: np.ndarray, inputs: Inputs) -> np.ndarray:
+    pictures = [in_bytes(image, inputs) for image in images]
+    return np.array(pictures, np.uint8).reshape(images.shape)

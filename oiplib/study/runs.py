@@ -32,9 +32,8 @@ def running(store: Store, kind: str, spec: Spec | None = None) -> Iterator[int]:
 
 
 def environment() -> dict[str, Any]:
-    """What a run computes on: versions, device, threads, batch size, commit of our code."""
+    """What a run computes on: versions, device, threads, commit of our code."""
     from ..engine import network
-    from ..engine.ascent import BATCH_SIZE
 
     return {
         "python": platform.python_version(),
@@ -44,7 +43,6 @@ def environment() -> dict[str, Any]:
         "threads": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
-        "batch_size": BATCH_SIZE,
         "git_commit": _git_commit(),
     }
 

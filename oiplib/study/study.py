@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OipError
 from ..progress import bar
 from ..store import Screening, Store
 from ..values import (
+    Channel,
     CnnSpec,
     GridSpec,
+    Inputs,
     Maps,
+    Objective,
+    Prior,
     ScanSpec,
     ScreeningSpec,
     StudySpec,
     TrialSpec,
 )
-from . import rows, screenings
+from . import objectives, rows, screenings
 from .computing import Computing
+from .networks import add_model
+
+if TYPE_CHECKING:
+    from ..engine.ascent import Ascents
 
 
 class Study(Computing):
@@ -45,7 +53,16 @@ class Study(Computing):
     layer : str, optional
         Whose maps, if not those of the spec's layer.
     data : path, optional
-        Folder where to look for the data set's files first.
+        Folder where to look for the data set's files first, or the file itself; ``OIP_DATA`` by
+        default.
+    model : keras.Model or path, optional
+        A trained model to take in and study, in place of `network`.
+    inputs : Inputs or str, optional
+        What images the model takes, such as ``"0..255"``; by default what its first layers tell.
+    dataset : str, optional
+        A data set to join to the model: a name, or the path of an ``.npz`` file.
+    image_size : (height, width), optional
+        Where the model takes images of any size.
 
     Raises
     ------
@@ -69,8 +86,19 @@ class Study(Computing):
         network: int | None = None,
         layer: str | None = None,
         data: str | os.PathLike[str] | None = None,
+        model: Any = None,
+        inputs: Inputs | str | None = None,
+        dataset: str | None = None,
+        image_size: tuple[int, int] | None = None,
     ) -> None:
         store = db if isinstance(db, Store) else Store(db, create=True)
+        data = data or os.environ.get("OIP_DATA")
+        if model is not None:
+            if network is not None:
+                raise InputError("model and network name two networks: choose one of them")
+            network = add_model(store, model, inputs, image_size, dataset, data)
+        elif inputs is not None or dataset is not None or image_size is not None:
+            raise InputError("inputs, dataset and image_size belong to a model: name it, too")
         if isinstance(spec, str) and re.fullmatch("[0-9a-f]{64}", spec):
             asked_of, values = store.asked_study(spec)
             network, spec = asked_of if network is None else network, StudySpec.from_dict(values)
@@ -105,7 +133,7 @@ class Study(Computing):
         study = Study(self.store, spec, network, data=self.data)
         known = "network" in vars(self) and network in (self._network_id, self.network.id)
         if known and spec.cnn == self.spec.cnn:
-            same = ["network", "model"]
+            same = ["network", "model", "_engines"]
             same += ["layer", "engine"] if spec.layer == self.spec.layer else []
             vars(study).update({name: vars(self)[name] for name in same if name in vars(self)})
         return study
@@ -137,45 +165,80 @@ class Study(Computing):
             raise InputError(f"there is no shard {shard + 1} of {n_shards}")
         return screenings.screened_parts(self, self._screening_spec(grid), shard, n_shards)
 
-    def derive_from_fluctuations(self, maps: Maps = None) -> list[int]:
+    def derive_from_fluctuations(
+        self, maps: Maps | Objective = None, prior: Prior | str | None = None
+    ) -> list[int]:
         """Article IX: show maps random images, ascend those to which they respond.
 
         Parameters
         ----------
         maps
-            Which maps; all of the layer by default.
+            Which maps; all of the layer by default. Or another objective, as a value or a text.
+        prior
+            What the images are led to look like; by default what `spec` says, which is nothing.
 
         Returns
         -------
         list of int
-            The maps that had not been searched this way before.
+            The maps that had not been searched this way before; [0] for another objective.
         """
-        return self.search(self.spec.trials, maps, "Fluctuations")
+        spec = self.spec.trials
+        return self.search(spec if prior is None else spec.led_by(prior), maps, "Fluctuations")
 
-    def derive_from_patterns(self, maps: Maps = None) -> list[int]:
+    def derive_from_patterns(
+        self, maps: Maps | Objective = None, prior: Prior | str | None = None
+    ) -> list[int]:
         """Article X: the precursor scan; parameters and result as `derive_from_fluctuations`."""
-        return self.search(self.spec.scan, maps, "Precursor scan")
+        spec = self.spec.scan
+        return self.search(spec if prior is None else spec.led_by(prior), maps, "Precursor scan")
 
-    def derive(self, maps: Maps = None) -> None:
-        """Both articles for some maps, or all: fluctuations, then the precursor scan."""
-        self.derive_from_fluctuations(maps)
-        self.derive_from_patterns(maps)
+    def derive(self, maps: Maps | Objective = None, prior: Prior | str | None = None) -> None:
+        """Both articles, fluctuations and the precursor scan; parameters as there."""
+        self.derive_from_fluctuations(maps, prior)
+        self.derive_from_patterns(maps, prior)
+
+    def grow(self, objective: Objective | str, prior: Prior | str | None = None) -> Ascents:
+        """What the precursor scan finds for an objective, without storing it.
+
+        Parameters
+        ----------
+        objective
+            Any, also a `Function` of a layer's activations.
+        prior
+            As for `derive`.
+
+        Returns
+        -------
+        Ascents
+            The finalists, the largest loss first.
+
+        Examples
+        --------
+        ::
+
+            centre = Function("Conv2D_3", lambda activations: activations[:, 1, 1, 120])
+            image = study.grow(centre).images[0]
+        """
+        self.train()
+        spec = self.spec.scan if prior is None else self.spec.scan.led_by(prior)
+        asked = self.objective(objective)
+        return objectives.found(self, spec, asked, str(asked)).ascents
 
     def search(
         self,
         spec: TrialSpec | ScanSpec,
-        maps: Maps = None,
+        maps: Maps | Objective = None,
         title: str = "Search",
         keep_screening: bool = True,
     ) -> list[int]:
-        """Search the maps that haven't been searched by a spec; each is stored when finished.
+        """Search what hasn't been searched by a spec; each map is stored when it is finished.
 
         Parameters
         ----------
         spec
             Which starts compete, and how.
         maps
-            Which maps; all of the layer by default.
+            Which maps; all of the layer by default. Or another objective, as a value or a text.
         title
             Of the progress bar.
         keep_screening
@@ -184,8 +247,10 @@ class Study(Computing):
         Returns
         -------
         list of int
-            The maps that had not been searched this way before.
+            The maps that had not been searched this way before; [0] for another objective.
         """
+        if isinstance(maps, Objective) or (isinstance(maps, str) and ":" in maps):
+            return self._search_objective(spec, maps, title)
         indices = self.check_maps(maps)
         self.train()
         searched = self.store.scanned_maps(self.layer.id, spec.sha256)
@@ -207,6 +272,17 @@ class Study(Computing):
                 row = rows.scan_row(each, spec, self.layer, run_id)
                 self.store.add_scans([row], rows.oip_rows(each, spec, self.layer, run_id))
         return missing
+
+    def _search_objective(
+        self, spec: TrialSpec | ScanSpec, what: Objective | str, title: str
+    ) -> list[int]:
+        """The mean of a map is that map of its layer, and is searched as the layer's others."""
+        self.train()
+        objective = self.objective(what)
+        if not isinstance(objective, Channel):
+            return objectives.search(self, spec, objective, title)
+        of_layer = self.part(self.spec.replace(layer=objective.layer), self.network.id)
+        return of_layer.search(spec, [objective.map], title)
 
     def _screening_spec(self, grid: GridSpec | None) -> ScreeningSpec:
         spec = self.spec.scan.screening

@@ -219,12 +219,12 @@ def _compared(
 ) -> Iterator[Correspondence]:
     """Compare the layer in all pairs of trainings, and in two networks that were not trained."""
     from ..analysis import matching
-    from ..engine.images import standardized
 
     layer = studies[0].layer
     untrained = [_untrained(studies[0], k) for k in spec.untrained]
     engines = [*(study.engine for study in studies), *untrained]
-    images = standardized(studies[0].dataset().test_images)
+    dataset = studies[0].dataset()
+    images = studies[0].inputs_of(dataset.test_images, dataset.pixel_range)
     with bar(len(images), f"{layer.name} of all networks", "images") as progress:
         correlations, shuffled = matching.correlations(
             engines, images, spec.batch_size, spec.least_spread, progress
