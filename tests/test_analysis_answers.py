@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from oiplib.analysis import digits, matching, neighbours, nulls, uniqueness
+from oiplib.analysis import classes, matching, neighbours, nulls, uniqueness
+from oiplib.analysis.layout import shrunk
 from oiplib.analysis.similarity import all_pairs, similarities, spectra_of
 from oiplib.analysis.variety import patterns
 from oiplib.errors import InputError
@@ -36,7 +37,7 @@ def test_without_a_null_nothing_is_judged():
     assert result.threshold == 1
 
 
-# Digits
+# Classes
 
 
 def similarities_to_top(oips, top):
@@ -47,48 +48,48 @@ def similarities_to_top(oips, top):
 def test_oips_that_are_copies_resemble_one_of_their_images():
     top = blobs(12 * 3).reshape(12, 3, 24, 24, 1)
     copies = np.array([top[m, m % 3] for m in range(12)])  # another place in each row
-    result = digits.resemblance(similarities_to_top(copies, top))
+    result = classes.resemblance(similarities_to_top(copies, top))
     np.testing.assert_allclose(result.values, 1, atol=1e-5)
     assert result.above == 1
     assert len(result.null) == 12 * 11
-    of_other_maps = digits.resemblance(similarities_to_top(np.roll(copies, 1, axis=0), top))
+    of_other_maps = classes.resemblance(similarities_to_top(np.roll(copies, 1, axis=0), top))
     assert of_other_maps.above == 0
     assert of_other_maps.null.max() == pytest.approx(1)
 
 
 def test_oips_unlike_any_image_are_at_chance():
     alike = np.random.default_rng(1).uniform(size=(200, 200, 10))
-    assert digits.resemblance(alike).above == pytest.approx(0.05, abs=0.04)
+    assert classes.resemblance(alike).above == pytest.approx(0.05, abs=0.04)
 
 
 def test_similarities_of_other_maps_than_those_with_images_are_refused():
     with pytest.raises(InputError, match="maps, maps, images"):
-        digits.resemblance(np.zeros((3, 4, 10)))
+        classes.resemblance(np.zeros((3, 4, 10)))
 
 
 def test_maps_that_respond_to_no_image_have_no_loss_ratio():
     with pytest.raises(InputError, match=r"\[1\]"):
-        digits.loss_ratio(np.ones(3), np.array([1.0, 0.0, 2.0]))
+        classes.loss_ratio(np.ones(3), np.array([1.0, 0.0, 2.0]))
 
 
 def test_purity_counts_the_commonest_class_whatever_its_number():
     labels = np.array([[0, 0, 0, 1], [2, 2, 1, 1], [0, 1, 2, 3]])
-    np.testing.assert_array_equal(digits.purity(labels), [0.75, 0.5, 0.25])
-    np.testing.assert_array_equal(digits.purity(9 - labels), digits.purity(labels))
+    np.testing.assert_array_equal(classes.purity(labels), [0.75, 0.5, 0.25])
+    np.testing.assert_array_equal(classes.purity(9 - labels), classes.purity(labels))
 
 
 def test_purity_by_chance_is_that_of_coins_and_of_the_data_sets_classes():
     # Two throws of a coin agree every other time.
-    coins = digits.purity_by_chance(np.array([0, 1]), k=2)
+    coins = classes.purity_by_chance(np.array([0, 1]), k=2)
     assert coins.mean() == pytest.approx((1 + 0.5) / 2, abs=0.01)
     # Where nearly all images are of one class, it is no wonder if a map's images agree.
-    unequal = digits.purity_by_chance(np.array([0] * 99 + [1]), k=10)
+    unequal = classes.purity_by_chance(np.array([0] * 99 + [1]), k=10)
     assert (unequal == 1).mean() == pytest.approx(0.99**10, abs=0.02)
 
 
 def test_purity_by_chance_is_drawn_by_its_seed():
     labels = np.arange(10)
-    first, again, other = (digits.purity_by_chance(labels, 10, 50, seed) for seed in (1, 1, 2))
+    first, again, other = (classes.purity_by_chance(labels, 10, 50, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
@@ -98,14 +99,39 @@ def test_selectivity_compares_the_favourite_with_the_mean_of_the_others():
     ordered = np.sort(means, axis=1)
     favourite, others = ordered[:, -1], ordered[:, :-1].mean(axis=1)
     expected = (favourite - others) / (favourite + others)
-    np.testing.assert_allclose(digits.selectivity(means), expected)
-    np.testing.assert_allclose(digits.selectivity(7 * means[:, ::-1]), expected)
+    np.testing.assert_allclose(classes.selectivity(means), expected)
+    np.testing.assert_allclose(classes.selectivity(7 * means[:, ::-1]), expected)
 
 
-def test_a_map_that_responds_to_nothing_has_no_selectivity():
-    assert np.isnan(digits.selectivity(np.zeros((1, 10)))).all()
+def test_a_map_that_responds_to_nothing_or_below_0_has_no_selectivity():
+    assert np.isnan(classes.selectivity(np.zeros((1, 10)))).all()
+    logits = np.array([[3.0, -1.0], [3.0, 1.0]])
+    np.testing.assert_array_equal(classes.selectivity(logits), [np.nan, 0.5])
     with pytest.raises(InputError, match="two or more"):
-        digits.selectivity(np.ones((3, 1)))
+        classes.selectivity(np.ones((3, 1)))
+
+
+# Smaller images
+
+
+def test_a_smaller_image_is_the_mean_of_squares():
+    rng = np.random.default_rng(11)
+    small = rng.normal(size=(2, 5, 5, 3))
+    large = small.repeat(4, axis=1).repeat(4, axis=2)
+    noise = rng.normal(size=large.shape)
+    noise -= noise.reshape(2, 5, 4, 5, 4, 3).mean(axis=(2, 4)).repeat(4, axis=1).repeat(4, axis=2)
+    np.testing.assert_allclose(shrunk(large + noise, 5), small)
+    assert shrunk(large, 20) is large
+    # A last row and column that fill no square are left out.
+    np.testing.assert_allclose(shrunk(np.pad(large, [(0, 0), (0, 1), (0, 3), (0, 0)]), 6), small)
+
+
+def test_a_smaller_picture_stays_a_picture():
+    picture = np.array([[0, 255], [255, 255]], np.uint8).reshape(1, 2, 2, 1)
+    made = shrunk(picture, 1)
+    assert (made.dtype, made.ravel().tolist()) == (np.uint8, [191])
+    strip = np.ones((1, 1, 9, 1))
+    assert shrunk(strip, 3).shape == (1, 1, 3, 1)
 
 
 # Uniqueness

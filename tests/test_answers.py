@@ -3,17 +3,21 @@
 import numpy as np
 import pytest
 
-from oiplib import OipError, Study
+from oiplib import FluctuationStart, OipError, Study, fluctuation_images
 from oiplib.analysis.matching import QUANTILE
+from oiplib.analysis.responses import responding
 from oiplib.engine import network
 from oiplib.engine.images import standardized
-from oiplib.store import Correspondence, Oip, OipFilter
+from oiplib.store import Correspondence, Network, Oip, OipFilter
 from oiplib.study.answers import (
     compared_layers,
     compared_trainings,
     foreign_losses,
     kept_by_relation,
-    oips_and_digits,
+    oips_and_classes,
+    responses_to_scales,
+    shown_before,
+    spread,
 )
 from oiplib.study.networks import add_model
 from oiplib.study.questions import reaction
@@ -30,7 +34,7 @@ def of_model(finished, tmp_path):
     """A study of a network that came as a model."""
     network.save(finished.model, tmp_path / "m.keras")
     store = Study(tmp_path / "m.db").store
-    return Study(store, network=add_model(store, tmp_path / "m.keras"))
+    return Study(store, network=add_model(store, tmp_path / "m.keras", "standardized"))
 
 
 # Layers
@@ -138,20 +142,20 @@ def test_asking_never_trains(tiny_study):
 def test_of_a_model_there_is_nothing_to_tell(of_model):
     assert compared_layers(of_model) == []
     assert compared_trainings(of_model) == []
-    assert oips_and_digits(of_model, range(12)) is None
+    assert oips_and_classes(of_model, range(12)) is None
 
 
-# Digits
+# Classes
 
 
 def test_oips_that_are_digits_resemble_them_and_excite_no_more(spoilt):
-    seen = reaction(spoilt, "digit")
+    seen = reaction(spoilt, "data")
     with spoilt.store.session(writes=True) as session:
         for oip in session.query(Oip):
             if oip.layer_id == spoilt.layer.id:
                 oip.image = standardized(seen.pictures(oip.map))[0]
                 oip.loss = float(seen.top_responses[oip.map, 0]) or oip.loss
-    answer = oips_and_digits(spoilt, range(12))
+    answer = oips_and_classes(spoilt, range(12))
     np.testing.assert_allclose(answer.pixels.values, 1, atol=1e-3)
     np.testing.assert_allclose(answer.features.values, 1, atol=1e-3)
     np.testing.assert_allclose(answer.loss_ratios, 1, rtol=1e-6)
@@ -160,8 +164,8 @@ def test_oips_that_are_digits_resemble_them_and_excite_no_more(spoilt):
 
 
 def test_classes_are_those_of_the_strongest_images(finished):
-    answer = oips_and_digits(finished, range(12))
-    seen, labels = reaction(finished, "digit"), finished.dataset().train_labels
+    answer = oips_and_classes(finished, range(12))
+    seen, labels = reaction(finished, "data"), finished.dataset().train_labels
     maps = [oip.map for oip in answer.oips]
     n_of_one_class = sum(len(set(labels[seen.top_images[map]])) == 1 for map in maps)
     assert answer.share_of_one_class == n_of_one_class / len(maps)
@@ -172,11 +176,49 @@ def test_classes_are_those_of_the_strongest_images(finished):
 
 
 def test_maps_are_compared_with_maps(finished):
-    maps = [oip.map for oip in oips_and_digits(finished, range(12)).oips]
-    some = oips_and_digits(finished, maps[:3])
+    maps = [oip.map for oip in oips_and_classes(finished, range(12)).oips]
+    some = oips_and_classes(finished, maps[:3])
     assert [oip.map for oip in some.oips] == maps[:3]
     assert len(some.pixels.null) == 3 * 2
-    assert oips_and_digits(finished, maps[:1]) is None
+    assert oips_and_classes(finished, maps[:1]) is None
+
+
+def test_without_the_data_set_the_classes_are_not_counted(spoilt):
+    whole = oips_and_classes(spoilt, range(12))
+    with spoilt.store.session(writes=True) as session:
+        for row in session.query(Network):
+            row.dataset = {**row.dataset, "source": "moved-away.npz"}
+    answer = oips_and_classes(Study(spoilt.store), range(12))
+    assert len(answer.purity) == len(answer.purity_by_chance) == 0
+    np.testing.assert_array_equal(answer.pixels.values, whole.pixels.values)
+    np.testing.assert_array_equal(answer.selectivity, whole.selectivity)
+
+
+# Random images
+
+
+def test_each_map_is_shown_images_of_its_own(tiny_study):
+    kind = tiny_study.spec.trials.fluctuation
+    counts = responses_to_scales(tiny_study, {"mixture": kind}, n_trials=3)["mixture"]
+    starts = [FluctuationStart(kind, map, trial) for map in range(12) for trial in range(3)]
+    losses = tiny_study.engine(fluctuation_images(starts, tiny_study.image_shape))
+    own = np.array([losses[i, start.map] for i, start in enumerate(starts)]).reshape(12, 3)
+    assert counts == responding(own)
+
+
+def test_some_numbers_are_spread_over_all():
+    assert spread(5, 5) == [0, 1, 2, 3, 4]
+    assert spread(0, 5) == []
+    some = spread(1000, 128)
+    assert (some[0], some[-1], len(some)) == (0, 999, 128)
+    assert {7, 8} == set(np.diff(some))
+
+
+def test_of_the_layers_before_the_first_and_the_last_are_shown(finished):
+    third = [study.layer.name for study in shown_before(finished)]
+    assert third == ["Conv2D_1", "Conv2D_2"]
+    assert [s.layer.name for s in shown_before(finished.replace(layer="Conv2D_2"))] == ["Conv2D_1"]
+    assert shown_before(finished.replace(layer="Conv2D_1")) == []
 
 
 # Uniqueness

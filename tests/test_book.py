@@ -1,22 +1,30 @@
 """Notebooks and site: real papermill, real Jupyter Book."""
 
+import base64
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
 import papermill
 import pytest
 from bs4 import BeautifulSoup
 from conftest import SHOWN
+from markdown_it import MarkdownIt
+from PIL import Image
 
-from oiplib import InputError, OipError
+from oiplib import CnnSpec, InputError, OipError, OipFilter, Study
+from oiplib.engine.tf import keras
 from oiplib.publish import book, notebooks
-from oiplib.study.chapters import CHAPTERS, NOTEBOOKS
+from oiplib.publish.pages import write_finding
+from oiplib.study.chapters import CHAPTERS, NOTEBOOKS, prepare
 
 
 def broken_links(site: Path) -> list[str]:
@@ -113,6 +121,144 @@ def test_pages_hold_no_path_of_this_machine(built):
         text = page.read_text()
         assert folder not in text, page
         assert os.path.expanduser("~") + "/" not in text, page
+
+
+# Studies unlike the articles'
+
+
+CLASSES = ("a<b & c/d", "*x* [y](z) `q` $m$ {{ noun }}")
+
+
+@pytest.fixture(scope="module")
+def garments(once):
+    """A user's colour network on images of two classes, with little of everything."""
+
+    def make(folder):
+        folder.mkdir()
+        rng = np.random.default_rng(0)
+        labels = np.arange(80) % 2
+        hue = np.array([[220, 60, 40], [40, 90, 210]])[labels]
+        pixels = np.clip(hue[:, None, None] + rng.normal(0, 40, (80, 16, 16, 3)), 0, 255)
+        x = pixels.astype(np.uint8)
+        parts = {"x_train": x[:60], "y_train": labels[:60], "x_test": x[60:], "y_test": labels[60:]}
+        np.savez(folder / "dyed.npz", **parts, class_names=np.array(CLASSES), noun="garment")
+        image = keras.Input((16, 16, 3))
+        convolution = keras.layers.Conv2D(4, 3, activation="relu", name="seen")
+        inner = keras.Sequential([convolution], name="inner")
+        inner.build((None, 16, 16, 3))
+        y = keras.layers.GlobalAveragePooling2D()(inner(image))
+        model = keras.Model(image, keras.layers.Dense(2, name="classes")(y), name="mine")
+        keras.utils.set_random_seed(3)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("adam", loss)
+        model.fit(x / 255.0, labels, epochs=2, verbose=0)
+        model.save(folder / "mine.keras")
+
+    return once("garments", make)
+
+
+# Pages made from docstrings and help texts, where digits are those of numbers.
+OF_OUR_CODE = ("reference", "commands")
+
+
+def study_of(folder, db, spec, **data):
+    small = spec.replace(cnn=CnnSpec(), layer="inner/seen")
+    return Study(db, small, model=folder / "mine.keras", inputs="0..1", **data)
+
+
+@pytest.fixture(scope="module")
+def dyed(garments, tiny_spec, tmp_path_factory):
+    """The study with its data set, and some of its notebooks, executed."""
+    folder = tmp_path_factory.mktemp("dyed")
+    data = str(garments / "dyed.npz")
+    study = study_of(garments, folder / "oip.db", tiny_spec, dataset=data)
+    names = ["01-network", "activations", "classes", "05-map"]
+    prepare(study, names, [0, 3])
+    notebooks.run(study, folder / "out", names, [0, 3])
+    return study, folder / "out"
+
+
+def said(executed: Path) -> tuple[str, BeautifulSoup]:
+    """The text of a notebook's Markdown and outputs as it is read, and its HTML outputs."""
+    cells = nbformat.read(executed, as_version=4).cells
+    markdown = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    outputs = outputs_of(executed)
+    markdown += [o.data["text/markdown"] for o in outputs if "text/markdown" in o.data]
+    rendered = "".join(MarkdownIt("commonmark").render(text) for text in markdown)
+    soup = BeautifulSoup("".join(o.data.get("text/html", "") for o in outputs), "html.parser")
+    text = BeautifulSoup(rendered, "html.parser").get_text() + soup.get_text()
+    return text, soup
+
+
+def test_names_of_classes_are_shown_as_they_are(dyed):
+    _, out = dyed
+    text, soup = said(out / "activations.ipynb")
+    assert all(f"Garment of class {name}" in text for name in CLASSES)
+    assert soup.find_all(["b", "script", "em"]) == []
+    alts = {image["alt"] for image in soup.find_all("img")}
+    assert {f"test image of class {name}" for name in CLASSES} <= alts
+
+
+def test_pages_use_the_studys_words_and_say_what_is_so(dyed):
+    _, out = dyed
+    text = "".join(said(path)[0] for path in out.rglob("*.ipynb"))
+    assert "Do OIPs look like the garments that excite a map?" in text
+    assert "Do maps have a favourite garment?" in text
+    assert "for colour images of 16 x 16 pixels" in text
+    assert "images whose pixels go from 0 to 1" in text
+    for word in ("digit", "MNIST", "Conv2D_3", "28 x 28"):
+        assert word not in text
+
+
+def pictures_of(soup: BeautifulSoup) -> list[np.ndarray]:
+    sources = [image["src"].split(",")[1] for image in soup.find_all("img")]
+    return [np.asarray(Image.open(BytesIO(base64.b64decode(source)))) for source in sources]
+
+
+def is_coloured(picture: np.ndarray) -> bool:
+    return picture.ndim == 3 and (np.ptp(picture.astype(int), axis=2) > 20).any()
+
+
+def test_colour_stays_colour(dyed, tmp_path):
+    study, out = dyed
+    on_page = pictures_of(said(out / "maps" / "map-000.ipynb")[1])
+    best = study.oips(0).best()
+    # Drawn back from what the network takes, not stretched.
+    assert np.abs(on_page[0] - 255.0 * best.image).max() < 0.51
+    assert all(map(is_coloured, pictures_of(said(out / "activations.ipynb")[1])[:1]))
+    write_finding(study, [0, 3], tmp_path)
+    sheet = np.asarray(Image.open(tmp_path / "oips.png"))
+    oips = study.store.oips(OipFilter(network=study.network.id))
+    for place, oip in enumerate(oips):
+        left = place * 16
+        assert np.abs(sheet[:16, left : left + 16] - 255.0 * oip.image).max() < 0.51
+
+
+def test_other_objectives_are_found_too(dyed, tmp_path):
+    study, _ = dyed
+    study.derive_from_fluctuations("classes:0 - classes:1", prior="smooth")
+    write_finding(study, [0, 3], tmp_path)
+    table = json.loads((tmp_path / "oips.js").read_text().removeprefix("window.OIPS = ")[:-2])
+    others = [row for row in table["rows"] if row["map"] is None]
+    assert {row["objective"] for row in others} == {"classes:0 - classes:1"}
+    assert {row["prior"] for row in others} == {"smooth(1)"}
+    assert all(row["page"] == "" for row in others)
+    assert all("objective" not in row for row in table["rows"] if row["map"] is not None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_users_network_has_a_whole_site(garments, tiny_spec, tmp_path, joined):
+    data = {"dataset": str(garments / "dyed.npz")} if joined else {}
+    study = study_of(garments, tmp_path / "oip.db", tiny_spec, **data)
+    book.build(study, tmp_path / "site", maps=[0, 3])
+    assert broken_links(tmp_path / "site") == []
+    pages = [page for page in (tmp_path / "site").rglob("*.html") if page.stem not in OF_OUR_CODE]
+    soups = [BeautifulSoup(page.read_text(), "html.parser") for page in pages]
+    alts = [image["alt"] for soup in soups for image in soup.find_all("img")]
+    text = "".join([soup.get_text() for soup in soups] + alts).lower()
+    assert "digit" not in text
+    assert ("garment" in text) == joined
 
 
 def test_what_is_up_to_date_is_left_alone(built, finished):

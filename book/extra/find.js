@@ -5,9 +5,13 @@
   const data = window.OIPS;
   if (!root || !data) return;
   const PAGE = 50;
-  const COLUMNS = ["id", "map", "layer", "loss", "origin", "status", "steps", "start"];
+  // Priors have a column where there are any.
+  const led = data.rows.some((row) => row.prior);
+  for (const row of data.rows) row.prior = row.prior || "none";
+  const COLUMNS = ["id", "map", "layer", "loss", "origin", ...(led ? ["prior"] : []), "status", "steps", "start"];
   const NUMBERS = new Set(["id", "map", "loss", "steps"]);
-  const FILTERS = ["map", "layer", "origin", "status", "least", "largest"];
+  const CHOICES = ["layer", "origin", ...(led ? ["prior"] : []), "status"];
+  const FILTERS = ["map", ...CHOICES, "least", "largest"];
   const state = { sort: "map", down: "", page: "1" };
 
   function read() {
@@ -45,9 +49,11 @@
     const least = bound("least", -Infinity), largest = bound("largest", Infinity);
     const rows = data.rows.filter((row) =>
       (!maps || maps.has(row.map)) && row.loss >= least && row.loss <= largest &&
-      ["layer", "origin", "status"].every((name) => !state[name] || row[name] === state[name]));
+      CHOICES.every((name) => !state[name] || row[name] === state[name]));
     const sign = state.down ? -1 : 1, by = state.sort;
-    const order = (a, b) => NUMBERS.has(by) ? a[by] - b[by] : a[by].localeCompare(b[by]);
+    // What excites no map stands behind the maps.
+    const number = (row) => row[by] ?? Number.MAX_SAFE_INTEGER;
+    const order = (a, b) => NUMBERS.has(by) ? number(a) - number(b) : a[by].localeCompare(b[by]);
     return rows.sort((a, b) => sign * order(a, b) || b.loss - a.loss || a.id - b.id);
   }
 
@@ -70,7 +76,7 @@
   function control(name, label) {
     const id = "oip-" + name;
     let input;
-    if (["layer", "origin", "status"].includes(name)) {
+    if (CHOICES.includes(name)) {
       const values = [...new Set(data.rows.map((row) => row[name]))].sort();
       input = element("select", { id, onchange: (e) => change({ [name]: e.target.value }) },
         element("option", { value: "" }, "all"),
@@ -85,15 +91,16 @@
 
   function picture(row) {
     const [width, height] = data.size, across = data.across;
-    const x = (row.place % across) * width, y = Math.floor(row.place / across) * height, zoom = 2;
+    const x = (row.place % across) * width, y = Math.floor(row.place / across) * height;
+    const zoom = Math.max(1, Math.round(56 / Math.max(width, height)));
     const style = `width:${zoom * width}px;height:${zoom * height}px;background-image:url(oips.png);` +
       `background-position:-${zoom * x}px -${zoom * y}px;background-size:${zoom * width * across}px auto`;
-    return element("span", { role: "img", class: "oip-picture", "aria-label": `OIP ${row.id} of map ${row.map}`, style });
+    return element("span", { role: "img", class: "oip-picture", "aria-label": `OIP ${row.id} of ${row.objective || "map " + row.map}`, style });
   }
 
   const controls = element("div", { class: "oip-controls" },
     control("map", "maps"), control("layer", "layer"), control("origin", "found by"),
-    control("status", "ended by"), control("least", "loss from"), control("largest", "to"),
+    ...(led ? [control("prior", "prior")] : []), control("status", "ended by"), control("least", "loss from"), control("largest", "to"),
     element("button", { type: "button", onclick: () => {
       for (const name of FILTERS) delete state[name];
       change({ sort: "map", down: "" });
@@ -125,7 +132,8 @@
       cell.setAttribute("aria-sort", on ? (state.down ? "descending" : "ascending") : "none");
     }
     body.replaceChildren(...rows.slice((page - 1) * PAGE, page * PAGE).map((row) => {
-      const map = row.page ? element("a", { href: row.page }, String(row.map)) : String(row.map);
+      const name = row.objective || String(row.map);
+      const map = row.page ? element("a", { href: row.page }, name) : name;
       const told = { ...row, map, loss: row.loss.toPrecision(4) };
       return element("tr", {}, element("td", {}, picture(row)),
         ...COLUMNS.map((name) => element("td", {}, told[name] instanceof Node ? told[name] : String(told[name]))));

@@ -19,7 +19,7 @@ from ..progress import bar
 from ..study.chapters import CHAPTERS, prepare
 from ..study.study import Study
 from ..values import Maps
-from . import notebooks
+from . import notebooks, words
 from .pages import write_database, write_finding
 
 # Browsers refuse these in a folder without a server, and load the fonts all the same.
@@ -27,7 +27,9 @@ _PRELOADED_FONT = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
 #: The chapter to which the pages of the maps belong.
 GALLERY = "06-gallery"
 #: Pages of the folder ``book`` that follow the chapters.
-OWN_PAGES = ("find", "limits", "commands", "reference", "cite")
+OWN_PAGES = ("find", "your-network", "limits", "commands", "reference", "cite")
+# What the texts of the site say of the study: the arguments of `words.filled`.
+_Told = tuple[dict[str, str], frozenset[str]]
 #: Marks a folder as a site of ours, which may be replaced, and says what it was built from.
 MARKER = ".oip-site"
 
@@ -64,18 +66,19 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
     indices = prepare(study, maps=maps)
     executed = notebooks.run(study, work / "notebooks", maps=indices)
     pages = [*(chapter.name for chapter in CHAPTERS), *map(notebooks.map_page, indices)]
-    key = _key(study, work / "notebooks", pages)
+    told = words.facts(study, indices), words.holding(study)
+    key = _key(study, told, work / "notebooks", pages)
     if (site / MARKER).is_file() and (site / MARKER).read_text().strip() == key:
         return executed, False
-    source = _sources(study, indices, work, pages)
+    source = _sources(study, told, indices, work, pages)
     html = _jupyter_book(source, work)
     (html / MARKER).write_text(key + "\n")
     _replace(site, html)
     return executed, True
 
 
-def _sources(study: Study, maps: list[int], work: Path, pages: list[str]) -> Path:
-    """The folder that Jupyter Book reads: our pages, the executed notebooks, the contents."""
+def _sources(study: Study, told: _Told, maps: list[int], work: Path, pages: list[str]) -> Path:
+    """The folder that Jupyter Book reads: our pages for this study, notebooks, contents."""
     source = work / "source"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(notebooks.templates("book"), source)
@@ -83,6 +86,8 @@ def _sources(study: Study, maps: list[int], work: Path, pages: list[str]) -> Pat
         target = source / f"{page}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(work / "notebooks" / f"{page}.ipynb", target)
+    for text in source.glob("*.md"):
+        text.write_text(words.filled(text.read_text(), *told))
     write_finding(study, maps, source / "extra")
     archive = source / "extra" / "oip.db.zip"
     write_database(study.store, archive)
@@ -173,9 +178,11 @@ def _check_site(site: Path) -> None:
         raise InputError(f"{site} can't be written: check the permissions of {site.parent}")
 
 
-def _key(study: Study, folder: Path, pages: list[str]) -> str:
+def _key(study: Study, told: _Told, folder: Path, pages: list[str]) -> str:
     """A hash of everything that the site is built from."""
-    digest = hashlib.sha256(study.fingerprint().encode())
+    facts, holds = told
+    made_from = study.fingerprint(), sorted(facts.items()), sorted(holds)
+    digest = hashlib.sha256(repr(made_from).encode())
     templates = sorted(notebooks.templates("book").rglob("*"))
     files = [path for path in templates if path.is_file()]
     for path in [*files, *(folder / f"{page}.ipynb" for page in pages)]:

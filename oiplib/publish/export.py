@@ -16,15 +16,20 @@ from ..progress import bar
 from ..store import ROW_FIELDS, OipFilter, Store
 
 _README = """\
-OIPs exported by oiplib: images to which one map of a convolutional network responds strongly.
+OIPs exported by oiplib: images to which one map of a network, or another objective, responds
+strongly.
 
-images.npy   {n} images as they were computed, {shape}, float32, each with mean 0 and
-             standard deviation 1: numpy.load("images.npy")
+images.npy   {n} images as they were computed, {shape}, float32, as their networks take
+             them ({inputs}): numpy.load("images.npy")
 oips.csv     a line for each image, in the same order: its network, layer and map, its loss (the
              mean of the map's activation over its positions), and where it comes from
 oips.json    the same, with all numbers of its start and of its ascent
-png/         the images as pictures, from black for the smallest to white for the largest value
+png/         the images as pictures; a standardized one from black for its smallest to white for
+             its largest value
 """
+
+# Small images are made larger, up to about this many pixels.
+_SHOWN = 112
 
 
 def export(store: Store, wanted: OipFilter, folder: Path) -> int:
@@ -58,9 +63,10 @@ def export(store: Store, wanted: OipFilter, folder: Path) -> int:
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         (scratch / "png").mkdir(parents=True)
-        shape = _write_images(store, rows, scratch)
+        shape, inputs = _write_images(store, rows, scratch)
         shape_text = f"({len(rows)}, {', '.join(map(str, shape))})"
-        (scratch / "README.txt").write_text(_README.format(n=len(rows), shape=shape_text))
+        text = _README.format(n=len(rows), shape=shape_text, inputs="; ".join(inputs))
+        (scratch / "README.txt").write_text(text)
         if folder.exists():
             folder.rmdir()
         scratch.rename(folder)
@@ -71,11 +77,14 @@ def export(store: Store, wanted: OipFilter, folder: Path) -> int:
     return len(rows)
 
 
-def _write_images(store: Store, rows: list[dict[str, Any]], folder: Path) -> tuple[int, ...]:
-    """Write all files but the README; returns the shape of one image."""
-    images = np.empty(0, np.float32)
+def _write_images(
+    store: Store, rows: list[dict[str, Any]], folder: Path
+) -> tuple[tuple[int, ...], list[str]]:
+    """Write all files but the README; returns the shape of one image, and the networks' inputs."""
+    images, inputs = np.empty(0, np.float32), set()
     for i, row in enumerate(_with_bar(rows)):
-        image = store.oip(row["id"]).image
+        oip = store.oip(row["id"])
+        image = oip.image
         if i == 0:
             shape = (len(rows), *image.shape)
             images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.float32, shape)
@@ -84,12 +93,14 @@ def _write_images(store: Store, rows: list[dict[str, Any]], folder: Path) -> tup
         if not np.isfinite(image).all():
             raise OipError(f"oips row {row['id']}: its image has values that aren't finite")
         images[i] = image
+        inputs.add(str(oip.inputs))
         row["png"] = f"png/oip-{row['id']:06d}.png"
-        (folder / row["png"]).write_bytes(png(image, zoom=4))
+        zoom = max(1, _SHOWN // max(image.shape[:2]))
+        (folder / row["png"]).write_bytes(png(image, zoom=zoom, inputs=oip.inputs))
     with (folder / "oips.csv").open("w", newline="") as file:
         write_csv(rows, file, (*ROW_FIELDS, "png"))
     (folder / "oips.json").write_text(json.dumps(rows, indent=1) + "\n")
-    return images.shape[1:]
+    return images.shape[1:], sorted(inputs)
 
 
 def _with_bar(rows: list[dict[str, Any]]) -> Any:

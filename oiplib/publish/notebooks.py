@@ -24,6 +24,7 @@ from ..progress import bar
 from ..study.chapters import MAP_CHAPTER, NOTEBOOKS, needs_of
 from ..study.study import Study
 from ..values import Maps
+from . import words
 
 # How the names of unfinished notebooks end.
 _SCRATCH = (".prepared.ipynb", ".executed.ipynb")
@@ -41,9 +42,12 @@ class Job:
         Where the executed notebook belongs.
     parameters
         What papermill injects.
-    db
-        The database, which the kernel learns from ``OIP_DB``: no path or password of this
-        machine gets into a notebook.
+    facts, holds
+        What stands for the names in its text, and what is so; see `words.filled`.
+    places
+        The database as ``OIP_DB``, and as ``OIP_DATA`` where the data set's files are looked for
+        first. The kernel has them in its environment: no path or password of this machine gets
+        into a notebook.
     key
         Hash of all that the notebook is made from.
     """
@@ -51,7 +55,9 @@ class Job:
     template: Path
     target: Path
     parameters: dict[str, Any]
-    db: str
+    facts: dict[str, str]
+    holds: frozenset[str]
+    places: dict[str, str]
     key: str
 
 
@@ -119,10 +125,16 @@ def map_page(map: int) -> str:
     return f"maps/map-{map:03d}"
 
 
-def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job]:
+def _places(study: Study) -> dict[str, str]:
     store = study.store
     url = store.url.render_as_string(hide_password=False)
-    db = str(Path(store.name).resolve()) if store.is_file else url
+    places = {"OIP_DB": str(Path(store.name).resolve()) if store.is_file else url}
+    if study.data is not None:
+        places["OIP_DATA"] = str(Path(study.data).resolve())
+    return places
+
+
+def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job]:
     indices = study.check_maps(maps)
     study.note_asked()  # so that the notebooks find the spec by its hash
     common = {
@@ -130,14 +142,19 @@ def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job
         "network": study.network.id,
         "maps": None if len(indices) == study.layer.n_maps else ",".join(map(str, indices)),
     }
-    code = _code_hash()
+    code, places = _code_hash(), _places(study)
+    facts, holds = words.facts(study, indices), words.holding(study)
 
     def job(name: str, target: Path, number: int | None = None) -> Job:
         template = templates("notebooks") / f"{name}.ipynb"
         values = common | ({} if number is None else {"map": number})
-        made_from = template.read_bytes(), sorted(values.items()), code, study.fingerprint(number)
+        told = facts if number is None else {**facts, "map": str(number)}
+        made_from = (
+            *(template.read_bytes(), sorted(values.items()), code, study.fingerprint(number)),
+            *(sorted(told.items()), sorted(holds)),
+        )
         key = hashlib.sha256(repr(made_from).encode()).hexdigest()
-        return Job(template, target, values, db, key)
+        return Job(template, target, values, told, holds, places, key)
 
     jobs = [job(name, out / f"{name}.ipynb") for name in names if name != MAP_CHAPTER.name]
     if MAP_CHAPTER.name in names:
@@ -185,7 +202,8 @@ def _execute(job: Job, forked: bool) -> str | None:
     """Execute one notebook in a kernel of its own; returns what went wrong, in one line."""
     # The debugger of the kernel would warn about frozen modules in every notebook.
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-    os.environ["OIP_DB"] = job.db
+    os.environ.pop("OIP_DATA", None)
+    os.environ.update(job.places)
     import papermill
 
     from . import kernels
@@ -217,12 +235,12 @@ def _execute(job: Job, forked: bool) -> str | None:
 
 
 def _filled(job: Job) -> Any:
-    """The template with parameters put into its text, which papermill leaves alone."""
+    """The template with what its text says of this study; papermill fills in code only."""
     notebook = nbformat.read(job.template, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            for name, value in job.parameters.items():
-                cell.source = cell.source.replace(f"{{{{ {name} }}}}", str(value))
+            cell.source = words.filled(cell.source, job.facts, job.holds)
+    notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
     return notebook
 
 

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from ..pictures import in_bytes
-from ..store import OipFilter, Store, merge
+from ..analysis.layout import shrunk
+from ..pictures import displayable
+from ..store import Oip, OipFilter, Store, merge
 from ..study.study import Study
-from ..values import start_of
+from ..values import Inputs, start_of
 from .notebooks import map_page
 
-# Pictures side by side in the one image that holds them all.
+# Pictures side by side in the one image that holds them all, and how large they are at most.
 _ACROSS = 40
+_LARGEST = 64
 
 
 def write_finding(study: Study, maps: list[int], folder: Path) -> None:
@@ -34,36 +36,52 @@ def write_finding(study: Study, maps: list[int], folder: Path) -> None:
     folder
         Where the files go.
     """
-    rows: list[dict[str, Any]] = []
-    height, width, _ = study.image_shape
-    pictures: list[np.ndarray] = []
-    for oip in study.store.oips(OipFilter(network=study.network.id)):
-        has_page = oip.layer.name == study.spec.layer and oip.map in maps
-        rows.append(
-            {
-                "id": oip.id,
-                "map": oip.map,
-                "layer": oip.layer.name,
-                "loss": float(f"{oip.loss:.6g}"),
-                "origin": oip.origin,
-                "status": oip.stop_reason,
-                "steps": oip.steps,
-                "start": str(start_of(oip.start)),
-                "place": len(pictures),
-                "page": f"{map_page(oip.map)}.html" if has_page else "",
-            }
-        )
-        pictures.append(in_bytes(oip.image).mean(axis=-1).astype(np.uint8))
+    oips = study.store.oips(OipFilter(network=study.network.id))
+    sheet, (height, width) = _sheet([_picture(oip.image, study.inputs) for oip in oips], study)
+    rows = [_row(oip, place, study.spec.layer, maps) for place, oip in enumerate(oips)]
     table = {"size": [width, height], "across": _ACROSS, "rows": rows}
     text = json.dumps(table, separators=(",", ":")).replace("<", "\\u003c")
     (folder / "oips.js").write_text(f"window.OIPS = {text};\n")
-    sheet = np.zeros((-(-max(1, len(pictures)) // _ACROSS) * height, _ACROSS * width), np.uint8)
-    for place, picture in enumerate(pictures):
-        y, x = place // _ACROSS * height, place % _ACROSS * width
-        sheet[y : y + height, x : x + width] = picture
     from PIL import Image
 
     Image.fromarray(sheet).save(folder / "oips.png", optimize=True)
+
+
+def _row(oip: Oip, place: int, layer: str, maps: list[int]) -> dict[str, Any]:
+    """What the table says of an OIP; what is usual is left out."""
+    has_page = oip.layer.name == layer and oip.map is not None and oip.map in maps
+    return {
+        "id": oip.id,
+        "map": oip.map,
+        **({} if oip.map is not None else {"objective": oip.objective}),
+        "layer": oip.layer.name,
+        "loss": float(f"{oip.loss:.6g}"),
+        "origin": oip.origin,
+        **({} if oip.prior == "none" else {"prior": oip.prior}),
+        "status": oip.stop_reason,
+        "steps": oip.steps,
+        "start": str(start_of(oip.start)),
+        "place": place,
+        "page": f"{map_page(oip.of_map)}.html" if has_page else "",
+    }
+
+
+def _picture(image: np.ndarray, inputs: Inputs) -> np.ndarray:
+    """A small picture, uint8: in colours, (height, width, 3), or grey, (height, width)."""
+    small = shrunk(image[None], _LARGEST)[0]
+    return np.round(255 * displayable(small, inputs=inputs)).astype(np.uint8)
+
+
+def _sheet(pictures: list[np.ndarray], study: Study) -> tuple[np.ndarray, tuple[int, int]]:
+    """All pictures in one, row by row, and the size of each."""
+    empty = _picture(np.zeros(study.image_shape, np.float32), study.inputs)
+    height, width, *colours = empty.shape
+    n_rows = -(-max(1, len(pictures)) // _ACROSS)
+    sheet = np.zeros((n_rows * height, _ACROSS * width, *colours), np.uint8)
+    for place, picture in enumerate(pictures):
+        y, x = place // _ACROSS * height, place % _ACROSS * width
+        sheet[y : y + height, x : x + width] = picture
+    return sheet, (height, width)
 
 
 def write_database(store: Store, path: Path) -> None:

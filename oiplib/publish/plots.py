@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as _Figure
+from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
-from ..pictures import data_uri, displayable, scaled
+from ..analysis.layout import shrunk
+from ..pictures import data_uri, displayable, in_bytes
+from ..values import Inputs
+from .words import plain
+
+#: What pictures are made of: whole numbers from 0 to 255.
+PIXELS = Inputs(0, 255)
 
 _LINE = "#2f6690"
 _ACCENT = "#d1495b"
 _SOFT = "#9bb3c4"
 _DPI = 110
+
+# So many classes get a bar or a line with their name, which is cut off after so many letters.
+_MOST_NAMES = 12
+_LONGEST = 16
 
 
 class Figure(_Figure):
@@ -30,15 +40,43 @@ class Figure(_Figure):
         return small_png.getvalue()
 
 
-def draw_image(ax: Axes, image: np.ndarray, title: str = "", contrast: bool = False) -> None:
-    """Draw one image without axes, as computed or with enhanced contrast."""
-    ax.imshow(displayable(image, contrast), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+def pictures(pixels: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray:
+    """A data set's images as pictures: uint8 of the same shape, from 0 to 255.
+
+    Examples
+    --------
+    >>> pictures(np.array([-1.0, 0.2, 1.0]), (-1, 1)).tolist()
+    [0, 153, 255]
+    """
+    return in_bytes(pixels, Inputs(*pixel_range))
+
+
+def _inputs_of(image: np.ndarray, inputs: Inputs | None) -> Inputs | None:
+    """From what an image is drawn back: a picture from itself, others from a network's inputs."""
+    return PIXELS if image.dtype == np.uint8 else inputs
+
+
+def draw_image(
+    ax: Axes,
+    image: np.ndarray,
+    title: str = "",
+    contrast: bool = False,
+    inputs: Inputs | None = None,
+) -> None:
+    """Draw one image without axes, as computed or with enhanced contrast, in its colours."""
+    pixels = displayable(image, contrast, _inputs_of(image, inputs))
+    ax.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set_title(title, fontsize=7.5, pad=3)
     ax.set_axis_off()
 
 
 def growth(
-    frames: np.ndarray, steps: np.ndarray, trace: np.ndarray, title: str = "", caption: str = ""
+    frames: np.ndarray,
+    steps: np.ndarray,
+    trace: np.ndarray,
+    title: str = "",
+    caption: str = "",
+    inputs: Inputs | None = None,
 ) -> Figure:
     """An OIP growing from its start: frames at log-spaced steps, and the loss at every step.
 
@@ -50,6 +88,8 @@ def growth(
         Loss at steps 0 to n - 1.
     title, caption
         Above and below the figure; the caption may have several lines.
+    inputs
+        What the network takes, unless the frames are pictures (uint8) already.
     """
     columns = min(4, len(frames))
     rows = -(-len(frames) // columns)
@@ -60,7 +100,7 @@ def growth(
     for ax in cells:
         ax.set_axis_off()
     for ax, frame, step in zip(cells, frames, steps, strict=False):
-        draw_image(ax, frame, f"step {step}\nloss {trace[step]:.3g}")
+        draw_image(ax, frame, f"step {step}\nloss {trace[step]:.3g}", inputs=inputs)
     _draw_trace(right.subplots(), trace, steps, "frames on the left")
     if title:
         figure.suptitle(title, fontsize=11)
@@ -89,6 +129,8 @@ def training(history: dict[str, list[float]]) -> Figure:
         )
         ax.set(xlabel="epoch")
         ax.xaxis.get_major_locator().set_params(integer=True)
+        if len(epochs) == 1:
+            ax.set_xticks(epochs)
         ax.spines[["top", "right"]].set_visible(False)
     accuracy.set(ylabel="accuracy")
     loss.set(ylabel="loss (cross-entropy + L2 penalty)")
@@ -98,9 +140,9 @@ def training(history: dict[str, list[float]]) -> Figure:
 
 def _draw_histogram(ax: Axes, edges: np.ndarray, counts: np.ndarray, n_silent: int) -> None:
     filled = np.flatnonzero(counts)
-    bins = slice(filled[0], filled[-1] + 1) if len(filled) else slice(0, 1)
+    bins = slice(filled[0], filled[-1] + 1) if len(filled) else slice(0, len(counts))
     ax.stairs(counts[bins], edges[bins.start : bins.stop + 1], fill=True, color=_LINE)
-    ax.set(xscale="log", xlabel="response", ylabel="patterns")
+    ax.set(xscale="log", xlabel="response", ylabel="patterns", ylim=(0, None if len(filled) else 1))
     ax.set_title(f"{counts.sum():,} patterns with a response, {n_silent:,} without", fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -108,7 +150,8 @@ def _draw_histogram(ax: Axes, edges: np.ndarray, counts: np.ndarray, n_silent: i
 def _draw_trace(ax: Axes, losses: np.ndarray, steps: np.ndarray, label: str) -> None:
     ax.plot(losses, color=_LINE)
     ax.plot(steps, losses[steps], "o", color=_ACCENT, markersize=4, label=label)
-    ax.set(xlabel="step", ylabel="loss (mean activation)", ylim=(0, None))
+    # A loss without a ReLU may be below 0.
+    ax.set(xlabel="step", ylabel="loss (mean activation)", ylim=(min(0, losses.min()), None))
     ax.legend(frameon=False, loc="lower right")
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -186,7 +229,8 @@ def selection(
             for step, column in zip(steps, map_values.T, strict=True):
                 x = len(labels) + np.linspace(-0.22, 0.22, len(column))
                 ax.plot(x, np.sort(column), "o", color=colour, markersize=3, alpha=0.6)
-                ax.hlines(np.nanmedian(column), x[0] - 0.08, x[-1] + 0.08, color="black")
+                if np.isfinite(column).any():
+                    ax.hlines(np.nanmedian(column), x[0] - 0.08, x[-1] + 0.08, color="black")
                 labels.append(f"{strategy}\n{step}")
         ax.set_xticks(range(len(labels)), labels, fontsize=8)
         ax.set_xlabel("first steps, and step of the comparison")
@@ -205,11 +249,27 @@ def trace(losses: np.ndarray, steps: np.ndarray) -> Figure:
 
 
 def _draw_classes(ax: Axes, means: np.ndarray, names: Sequence[str]) -> None:
-    """A map's mean response to each class of a data set."""
-    ax.bar(range(len(means)), means, color=_LINE)
-    ax.set_xticks(range(len(means)), names)
-    ax.set(xlabel="class", ylabel="mean response")
+    """A map's mean response to the classes of a data set: to all, or to those that it prefers."""
+    shown = np.arange(len(means))
+    if len(means) > _MOST_NAMES:
+        shown = np.argsort(-means, kind="stable")[:_MOST_NAMES]
+    ax.bar(range(len(shown)), means[shown], color=_LINE)
+    labels = [_drawable(names[k], k) for k in shown.tolist()]
+    ax.set_xticks(range(len(shown)), labels, parse_math=False)
+    if max(map(len, labels)) > 3:
+        for text in ax.get_xticklabels():
+            text.set(rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
+    which = "" if len(shown) == len(means) else f"the {len(shown)} preferred of {len(means):,} "
+    ax.set(xlabel=f"{which}class{'es' * bool(which)}", ylabel="mean response")
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _drawable(name: str, number: int) -> str:
+    """A class's name, shortened; its number where the figures' font lacks a letter of it."""
+    font = get_font(findfont("DejaVu Sans"))
+    if not all(font.get_char_index(ord(letter)) for letter in name):
+        return f"class {number}"
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "\u2026"
 
 
 def reactions(
@@ -228,9 +288,10 @@ def reactions(
     counts : integers, (bins,)
         How many patterns have a response in each bin.
     n_silent
-        How many patterns have the response 0.
+        How many patterns have no response.
     class_means : array, (classes,)
-        Mean response to each class. Empty if the data set isn't known.
+        Mean response to each class; of many classes those with the largest are shown. Empty if
+        the data set isn't known.
     names
         Names of the classes.
     """
@@ -241,6 +302,8 @@ def reactions(
     _draw_histogram(axes[0], edges, counts, n_silent)
     if len(class_means):
         _draw_classes(axes[1], class_means, names)
+        if any(text.get_rotation() for text in axes[1].get_xticklabels()):
+            figure.subplots_adjust(bottom=0.36)
     return figure
 
 
@@ -327,38 +390,83 @@ def kept_order(partners: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def matrix(values: np.ndarray, xlabel: str, ylabel: str, label: str) -> Figure:
-    """A matrix as colours, from 0 to its largest value."""
+def matrix(
+    values: np.ndarray, xlabel: str, ylabel: str, label: str, names: Sequence[str] = ()
+) -> Figure:
+    """A matrix as colours, from 0 to its largest value.
+
+    Parameters
+    ----------
+    values : array, (rows, columns)
+    xlabel, ylabel, label
+        Of the columns, the rows, and the colours.
+    names
+        Of the rows; they stand there if they are few.
+    """
     figure = Figure(figsize=(8.2, 2.4), dpi=_DPI, layout="constrained")
     ax = figure.subplots()
     axes_image = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0, interpolation="nearest")
     ax.set(xlabel=xlabel, ylabel=ylabel)
+    if 0 < len(names) <= _MOST_NAMES:
+        labels = [_drawable(name, k) for k, name in enumerate(names)]
+        ax.set_yticks(range(len(names)), labels, parse_math=False, fontsize=8)
     figure.colorbar(axes_image, ax=ax, label=label)
     return figure
 
 
-def beside(left: np.ndarray, right: np.ndarray, gap: int = 2) -> np.ndarray:
-    """Two images side by side as one image, a white gap between them.
+def beside(
+    left: np.ndarray, right: np.ndarray, gap: int = 2, inputs: Inputs | None = None
+) -> np.ndarray:
+    """Two images side by side as one picture, a white gap between them.
 
     Parameters
     ----------
     left, right : arrays, (height, width, channels)
-        Of the same height. Each is scaled by itself: its smallest value to 0, its largest to 1.
+        Of the same height.
     gap
         Width of the gap in pixels.
+    inputs
+        What the images' network takes. Standardized images, the default, are scaled each by
+        itself: the smallest value to 0, the largest to 255.
 
     Returns
     -------
-    array, (height, width of both + gap, channels), in [0, 1]
+    array, uint8, (height, width of both + gap, channels)
 
     Examples
     --------
     >>> dark, bright = np.array([[[1.0], [2.0]]]), np.array([[[6.0], [8.0]]])
     >>> beside(dark, bright, gap=1).ravel().tolist()
-    [0.0, 1.0, 1.0, 0.0, 1.0]
+    [0, 255, 255, 0, 255]
     """
-    white = np.ones((left.shape[0], gap, left.shape[2]))
-    return np.concatenate([scaled(left), white, scaled(right)], axis=1)
+    white = np.full((left.shape[0], gap, left.shape[2]), 255, np.uint8)
+    return np.concatenate([in_bytes(left, inputs), white, in_bytes(right, inputs)], axis=1)
+
+
+def table_html(rows: Sequence[Mapping[str, object]], one_line: bool = False) -> str:
+    """Rows as an HTML table, its head from the first of them; all cells are plain text.
+
+    Parameters
+    ----------
+    rows
+        Name of a column -> its cell.
+    one_line
+        Whether no cell may go over several lines.
+
+    Examples
+    --------
+    >>> table_html([{"map": 7, "found by": "a<b"}])
+    '<table><thead><tr><th>map</th><th>found by</th></tr></thead><tbody>\
+<tr><td>7</td><td>a&#60;b</td></tr></tbody></table>'
+    """
+
+    def line(cells: Sequence[object], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{plain(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    head = line(list(rows[0]) if rows else [], "th")
+    body = "".join(line(list(row.values()), "td") for row in rows)
+    kind = ' class="oip-lines"' if one_line else ""
+    return f"<table{kind}><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
 def gallery_html(
@@ -368,12 +476,14 @@ def gallery_html(
     contrast: bool | Sequence[bool] = False,
     width: int = 84,
     columns: int | None = None,
+    inputs: Inputs | None = None,
 ) -> str:
     """Images with their labels as HTML that needs no other file and fits any width.
 
     Parameters
     ----------
     images : arrays (height, width, channels)
+        Pictures (uint8, from 0 to 255), or what a network takes.
     labels
         The text below each image; it may have several lines.
     links
@@ -381,9 +491,12 @@ def gallery_html(
     contrast
         Whether to enhance the contrast: one bool for all images, or one for each.
     width
-        Width of each image on the page, in pixels.
+        Width of each image on the page, in pixels. Much larger images are made smaller.
     columns
         The largest number of images side by side. By default they fill the width of the page.
+    inputs
+        What the network takes, from which images that aren't pictures are drawn back; by
+        default each from its smallest to its largest value.
 
     Examples
     --------
@@ -393,19 +506,21 @@ def gallery_html(
     cells = []
     contrasts = [contrast] * len(images) if isinstance(contrast, bool) else contrast
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        label_html = html.escape(label)
+        small = shrunk(np.asarray(image)[None], 2 * width)[0]
+        uri = data_uri(small, contrasts[i], _inputs_of(small, inputs))
+        text = "<br>".join(map(plain, label.splitlines()))
         # In its dark mode, the theme darkens pictures without this class.
         cell = (
-            f'<img src="{data_uri(image, contrasts[i])}" alt="{label_html}" width="{width}" '
+            f'<img src="{uri}" alt="{plain(label)}" width="{width}" '
             f'class="dark-light" style="image-rendering:pixelated;display:block;width:{width}px;'
-            'max-width:none"><span style="font-size:0.8rem;display:block;line-height:1.25">'
-            f"{label_html.replace(chr(10), '<br>')}</span>"
+            'max-width:none"><span style="font-size:0.8rem;display:block;line-height:1.25;'
+            f'max-width:{max(width, 80)}px;overflow-wrap:break-word">{text}</span>'
         )
         link_style = "text-align:center;text-decoration:none"
         if links is None:
             cells.append(f'<div style="text-align:center">{cell}</div>')
         else:
-            cells.append(f'<a href="{html.escape(links[i])}" style="{link_style}">{cell}</a>')
+            cells.append(f'<a href="{plain(links[i])}" style="{link_style}">{cell}</a>')
     tracks = f"repeat(auto-fill,minmax({width + 4}px,1fr))"
     style = f"display:grid;grid-template-columns:{tracks};gap:10px 8px;justify-items:center"
     style += ";margin-bottom:1rem"

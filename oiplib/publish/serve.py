@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InputError
 from ..store import VIEWS, Store
 
-_COLUMNS = "id, image, network, layer, map, loss, origin, pattern, trial, steps, stop_reason"
+_COLUMNS = "id, image, network, layer, map, loss, origin, prior, pattern, trial, steps, stop_reason"
 _OF_A_LAYER = "(:network = '' OR network = :network) AND (:layer = '' OR layer = :layer)"
 
 #: Name -> title, description, SQL.
@@ -33,7 +33,13 @@ QUERIES = {
         "The best OIP of every map",
         "The images of the book's gallery, by layer and map.",
         "SELECT map, image, loss, origin, id, layer, network FROM best_oips "
-        "ORDER BY network, layer, map",
+        "WHERE map IS NOT NULL AND prior = 'none' ORDER BY network, layer, map",
+    ),
+    "other": (
+        "Other objectives than maps",
+        "The best OIP of each, by prior.",
+        "SELECT objective, image, loss, prior, origin, id, layer, network FROM best_oips "
+        "WHERE map IS NULL ORDER BY network, objective, prior",
     ),
     "only_by_revival": (
         "Maps found only by revival",
@@ -59,7 +65,8 @@ QUERIES = {
         "How far the OIPs of a map differ in loss",
         "The worst over the best: near 1 where all starts led to equally good patterns.",
         "SELECT network, layer, map, COUNT(*) AS n_oips, MIN(loss) / MAX(loss) AS worst_over_best "
-        "FROM oip_list GROUP BY network, layer, map HAVING COUNT(*) > 1 ORDER BY 5",
+        "FROM oip_list WHERE map IS NOT NULL AND prior = 'none' "
+        "GROUP BY network, layer, map HAVING COUNT(*) > 1 ORDER BY 5",
     ),
 }
 
@@ -113,7 +120,7 @@ def _metadata(database: str) -> dict[str, Any]:
         name: {"title": title, "description": description, "sql": sql, "hide_sql": True}
         for name, (title, description, sql) in QUERIES.items()
     }
-    about = "OIPs: patterns to which the maps of a network respond strongly. Every row is a result."
+    about = "OIPs: images to which the maps of a network respond strongly. Every row is a result."
     return {
         "title": "oiplib",
         "databases": {database: {"description": about, "queries": queries, "tables": tables}},

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from oiplib.errors import OipError
 from oiplib.pictures import data_uri
 from oiplib.store.arrays import is_packed, unpacked
+from oiplib.values import Inputs
 
 
 @hookimpl
@@ -45,4 +46,6 @@ def _array(packed: bytes) -> Markup:
 
 def _picture(image: np.ndarray) -> str:
     style = "image-rendering:pixelated;max-width:none"
-    return f'<img src="{data_uri(image)}" width="84" alt="the image" style="{style}">'
+    # Whole numbers are pictures, which are shown as they are.
+    uri = data_uri(image, inputs=Inputs(0, 255) if image.dtype == np.uint8 else None)
+    return f'<img src="{uri}" width="84" alt="the image" style="{style}">'

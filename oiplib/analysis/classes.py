@@ -139,9 +139,9 @@ def selectivity(class_means: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    class_means : array, (maps, classes), 0 or larger
+    class_means : array, (maps, classes)
         Mean response of each map to the images of each class; at least two classes. A map that
-        responds to nothing has no selectivity: NaN.
+        responds to nothing, or with less than 0 to a class, has no selectivity: NaN.
 
     Returns
     -------
@@ -164,4 +164,5 @@ def selectivity(class_means: np.ndarray) -> np.ndarray:
     favourite = class_means.max(axis=1)
     others = (class_means.sum(axis=1) - favourite) / (n_classes - 1)
     both = favourite + others
-    return np.where(both != 0, (favourite - others) / np.where(both != 0, both, 1), np.nan)
+    has_one = (both > 0) & (class_means.min(axis=1) >= 0)
+    return np.where(has_one, (favourite - others) / np.where(has_one, both, 1), np.nan)
