@@ -150,7 +150,6 @@ def measured(
     if kind.ending:
         given = folder / f"model{kind.ending}"
         _save(model, given)
-        model = keras.models.load_model(given, compile=False)
     plain = model if kind.policy == "float32" else _in_float32(kind, model, images)
     took = time.perf_counter()
     study = Study(
@@ -399,7 +398,7 @@ def _page(rows: Sequence[Row]) -> list[str]:
         f"{n_kinds} kinds of networks, {len(rows)} layers, {n_maps} maps. Each network is trained "
         "by plain Keras on 6,000 garments in random colours on random grounds (32x32x3), saved, "
         "taken in by its file, and searched by the quick study's race. The stored loss of each "
-        "OIP is compared with the response of the file's model as Keras loads and computes it "
+        "OIP is compared with the response of the trained model, as plain Keras computes it "
         f"(in float32 where it has another precision): they differ by at most {worst:.0e}, "
         "relative. The best OIP of each map is compared with the best of "
         f"{N_RANDOM} fluctuations and {N_RANDOM} images of noise, and of {N_TRAINING:,} training "

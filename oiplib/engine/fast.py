@@ -251,6 +251,11 @@ class TwoWayConvolution(keras.layers.Layer):  # type: ignore[misc]
         )
         self.activation = activation
 
+    def linear(self, name: str) -> TwoWayConvolution:
+        """The same without its activation."""
+        kernel, bias = (variable.numpy() for variable in (self.kernel, self.bias))
+        return TwoWayConvolution(name, kernel, bias, tf.identity)
+
     def call(self, inputs: Any) -> Any:
         """(n, height, width, channels) -> (n, height, width, maps)."""
         kernel, turned = (tf.convert_to_tensor(each.value) for each in (self.kernel, self.turned))

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..progress import SILENT
 from ..values import Maps, map_list
 from ..values.inputs import Inputs
-from .fast import ACTIVATIONS, OwnMaps, faster
+from .fast import ACTIVATIONS, OwnMaps, TwoWayConvolution, faster
 from .images import Shape
 from .nested import all_layers, flat, layer_outputs
 from .tf import keras, tf
@@ -307,19 +307,49 @@ def _before_activation(layer: Any) -> tuple[Any, Any]:
 
     A layer that contains its activation is rebuilt without it, with the same weights. For a
     layer without an activation these are the layer's output and the identity, for a softmax its
-    input and the identity.
+    input and the identity. Layers side by side (Inception's) keep each its own activation.
     """
     activation = getattr(layer, "activation", None)
-    is_softmax = isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax
+    is_softmax = _is_softmax(layer)
     if isinstance(layer, ACTIVATIONS):
         return layer.input, tf.identity if is_softmax else layer
+    if isinstance(layer, keras.layers.Concatenate) and layer.axis in (
+        -1,
+        len(layer.output.shape) - 1,
+    ):
+        return _before_each(layer)
     if activation in (None, keras.activations.linear):
         return layer.output, tf.identity
-    config = {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_before"}
+    name = f"{layer.name}_before"
+    if isinstance(layer, TwoWayConvolution):
+        return layer.linear(name)(layer.input), activation
+    config = {**layer.get_config(), "activation": "linear", "name": name}
     linear_layer = type(layer).from_config(config)
     before = linear_layer(layer.input)
     linear_layer.set_weights(layer.get_weights())
     return before, tf.identity if is_softmax else activation
+
+
+def _before_each(concatenate: Any) -> tuple[Any, Any]:
+    """As `_before_activation`, for layers whose maps are put side by side."""
+    parts = []
+    for tensor in concatenate.input:
+        layer = tensor._keras_history.operation
+        # A layer that is called more than once has no output of its own.
+        is_plain = len(layer._inbound_nodes) == 1 and not _is_softmax(layer)
+        parts.append(_before_activation(layer) if is_plain else (tensor, tf.identity))
+    sizes = [tensor.shape[-1] for tensor in concatenate.input]
+
+    def activate(before: Any) -> Any:
+        each = zip(parts, tf.split(before, sizes, axis=-1), strict=True)
+        return tf.concat([activate_part(values) for (_, activate_part), values in each], axis=-1)
+
+    return keras.layers.Concatenate()([before for before, _ in parts]), activate
+
+
+def _is_softmax(layer: Any) -> bool:
+    activation = getattr(layer, "activation", None)
+    return isinstance(layer, keras.layers.Softmax) or activation is keras.activations.softmax
 
 
 def _is_relu(layer: Any) -> bool:
