@@ -263,6 +263,13 @@ def screening_3_16(study: Study) -> Rows:
     ]  # fmt: skip
 
 
+def other_networks(_: Study) -> Rows:
+    """Networks of other people's size, over a plain loop."""
+    import large
+
+    return list(large.rows())
+
+
 def similarities(study: Study) -> Rows:
     """All pairs among 64 images of each of 128 maps, and as many of different maps."""
     spec = study.spec.variety
@@ -336,6 +343,7 @@ SECTIONS: dict[str, Callable[[Study], Rows]] = {
         screening_5_9,
         screening_3_16,
         similarities,
+        other_networks,
         site,
     )
 }

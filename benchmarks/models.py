@@ -5,8 +5,10 @@ each of the kinds in ``kinds.py``. With names of kinds it prints their rows only
 a quarter of an hour, and are no part of the benchmarks.
 
 Each network is trained by plain Keras on real images that were made colour, saved, and taken in
-by its file as a user does it. The responses that the OIPs are held against come from the model in
-the file, as Keras loads and computes it: no code of oiplib is involved in them.
+by its file as a user does it. The responses that the OIPs are held against come from the model
+that was trained, as plain Keras computes it: no code of oiplib is involved in them. (Not from the
+file that Keras loads again: from ``.h5`` it loses what a ``Normalization`` in an inner model has
+learned.)
 """
 
 from __future__ import annotations
