@@ -22,7 +22,6 @@ from oiplib import (
     screen,
     try_fluctuations,
 )
-from oiplib.engine.ascent import climb
 from oiplib.engine.patterns import cells_of
 from oiplib.engine.tf import keras
 from oiplib.search.screening import _strongest, histogram_edges, parts_of
@@ -204,53 +203,6 @@ def test_trials_ascend_exactly_the_starts_that_get_a_response(layer):
 def test_an_unknown_map_is_refused(layer):
     with pytest.raises(InputError, match="choose 0 to 11"):
         scan(layer, RACE, [12])
-
-
-def with_raised_thresholds(layer, by):
-    """The layer of a network whose maps respond only to what is `by` more, (maps,)."""
-    model = keras.models.clone_model(layer.model)
-    model.set_weights(layer.model.get_weights())
-    kernel, bias = model.get_layer(layer.layer).get_weights()
-    model.get_layer(layer.layer).set_weights([kernel, bias - by])
-    return LayerMaps(model, layer.layer)
-
-
-def test_a_map_that_no_start_reaches_at_once_is_still_found(layer):
-    """Its threshold is planted between what the first rung and the second one reach."""
-    reached = np.zeros((2, layer.n_maps), np.float32)
-    deaf = with_raised_thresholds(layer, np.full(layer.n_maps, 50, np.float32))
-    first, second, _ = RACE.rungs
-    for map, found in enumerate(scan(deaf, RACE, range(layer.n_maps))):
-        images = pattern_images(GRID, found.rungs[0].starts, (28, 28, 1))
-        owners = np.full(len(images), map)
-        # A rung without losses keeps the strongest starts of the screening, in their order.
-        stages = (first.ascent, second.ascent.replace(objective="pre-activation"))
-        for number, n in enumerate((1, 2)):
-            images_then = climb(layer, images, owners, stages[:n]).images
-            kept = slice(None if number == 0 else second.n_starts)
-            before = layer.traced_all(images_then[kept])[1].numpy()
-            reached[number, map] = before[..., map].max()
-    assert (reached[1] > reached[0]).any()
-    hard = with_raised_thresholds(layer, reached.mean(axis=0))
-    maps = np.flatnonzero(reached[1] > 1.01 * reached[0])
-    assert len(maps)
-    for found in scan(hard, RACE, maps):
-        assert not found.rungs[1].losses.any()
-        assert found.ascents.losses.max() > 0
-        assert found.revived.all()
-        objectives = [stage.objective for stage in found.climb.stages]
-        assert objectives == ["pre-activation", "pre-activation", "response"]
-        starts = pattern_images(GRID, [start.index for start in found.starts], (28, 28, 1))
-        again = climb(hard, starts, np.full(len(starts), found.map), found.climb.stages)
-        assert again.images.tobytes() == found.ascents.images.tobytes()
-    # Beside maps that respond at once it goes the same way.
-    eased = reached.mean(axis=0)
-    eased[maps[1:]] -= 50
-    beside = with_raised_thresholds(layer, eased)
-    (alone,) = scan(beside, RACE, maps[:1])
-    among = {found.map: found for found in scan(beside, RACE, range(beside.n_maps))}[maps[0]]
-    assert alone.climb == among.climb
-    assert alone.ascents.images.tobytes() == among.ascents.images.tobytes()
 
 
 def test_layers_side_by_side_are_revived_each_by_its_own_activation():

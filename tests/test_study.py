@@ -10,9 +10,19 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from oiplib import InputError, Study, ascend, fluctuation_images, pattern_images
+from oiplib import (
+    Channel,
+    Function,
+    InputError,
+    Study,
+    StudySpec,
+    ascend,
+    fluctuation_images,
+    pattern_images,
+)
 from oiplib.engine import network
 from oiplib.engine.images import standardized
+from oiplib.engine.tf import keras, tf
 from oiplib.study import questions
 from oiplib.study.networks import add_model
 from oiplib.values import AscentSpec, GridSpec, stages_of, start_of
@@ -156,6 +166,42 @@ def test_any_model_can_be_studied(tiny_study, tmp_path):
     assert study.summary().accuracy is None
     with pytest.raises(InputError, match="came as a model"):
         study.dataset()
+
+
+def test_a_map_that_large_steps_leave_is_raced_with_smaller_ones(tmp_path):
+    """Its response rises and falls within less than one of the usual steps."""
+    image = keras.Input((9, 9, 1))
+    features = keras.layers.Conv2D(3, 3, name="conv")(image)
+    narrow = keras.layers.Multiply(name="narrow")(
+        [keras.layers.ReLU()(features), keras.layers.Activation("sigmoid")(4 - 4 * features)]
+    )
+    keras.utils.set_random_seed(0)
+    model = keras.Model(image, narrow)
+    model.get_layer("conv").set_weights(
+        [4 * np.random.default_rng(0).standard_normal((3, 3, 1, 3)), np.zeros(3)]
+    )
+    study = Study(tmp_path / "oip.db", model=model, inputs="0..1", layer="narrow")
+    study = study.replace(scan=StudySpec.of(quick=True).scan)
+    study.search(study.spec.scan)
+    found = {oip.map: oip.loss for oip in study.oips()}
+    assert len(found) < 3
+    assert study.derive_from_patterns() == []
+    n_smaller = len(study.oips())
+    best_of_each = study.oips(best=True)
+    assert [oip.map for oip in best_of_each] == [0, 1, 2]
+    for oip in best_of_each:
+        assert oip.loss > 2 * found.get(oip.map, 0)
+        assert max(stage.epsilon for stage in stages_of(oip.spec)) < 0.8
+        response = model(oip.image[None]).numpy()[0].mean(axis=(0, 1))[oip.map]
+        assert response == pytest.approx(oip.loss, rel=1e-5)
+    study.derive_from_patterns()
+    study.derive_from_patterns(Channel("narrow", 1))
+    assert len(study.oips()) == n_smaller  # nothing is searched twice
+    of_one = Function("narrow", lambda activations: tf.reduce_mean(activations[..., 1], (1, 2)))
+    best = max(oip.loss for oip in study.oips(map=1))
+    assert study.grow(of_one).losses.max() == pytest.approx(best, rel=1e-3)
+    study.derive_from_patterns("narrow:0 + narrow:1")
+    assert study.oips(objective="narrow:0 + narrow:1")
 
 
 def test_a_data_file_that_has_moved_is_found(digits, tiny_spec, tmp_path, monkeypatch):

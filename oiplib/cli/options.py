@@ -86,9 +86,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--start", type=int, metavar="N", help="Number of the pattern or trial it grew from."
         ),
-        click.option(
-            "--spec", metavar="SHA256", help="Of its ascents, or the first digits of that."
-        ),
+        click.option("--spec", metavar="SHA256", help="Of its ascents, or the beginning of that."),
         click.option(
             "--sort",
             type=click.Choice(["loss", "steps", "created", "id"]),

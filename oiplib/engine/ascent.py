@@ -174,19 +174,6 @@ def chain(first: Ascents, second: Ascents) -> Ascents:
     )
 
 
-def together(each: Sequence[Ascents], masks: Sequence[np.ndarray]) -> Ascents:
-    """Ascents that were made apart as one, each where its mask of bools (n,) is true."""
-    if len(each) == 1:
-        return each[0]
-    order = np.argsort(np.concatenate([np.flatnonzero(mask) for mask in masks]))
-    joined = {
-        f.name: np.concatenate([getattr(ascents, f.name) for ascents in each])
-        for f in dataclasses.fields(Ascents)
-        if f.name != "report_steps"
-    }
-    return Ascents(report_steps=each[0].report_steps, **joined).take(order)
-
-
 def climb(
     layer: Responding,
     images: np.ndarray,

@@ -104,8 +104,8 @@ def block_size(shape: Shape) -> int:
 def cells_of(grid: GridSpec, indices: np.ndarray) -> np.ndarray:
     """The cells of patterns, each as the index of its value.
 
-    They are the digits of the pattern's index in base ``len(grid.values)``, the most significant
-    first.
+    They are the pattern's index written in base ``len(grid.values)``, the most significant
+    place first.
 
     Returns
     -------

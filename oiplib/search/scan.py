@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.ascent import Ascents, ascend, go_on, have_no_gradient, together
+from ..engine.ascent import Ascents, ascend, go_on, have_no_gradient
 from ..engine.fluctuations import fluctuation_images
 from ..engine.images import from_standard
 from ..engine.objectives import Responding
@@ -27,7 +27,6 @@ from ..engine.patterns import (
 from ..progress import SILENT
 from ..values import (
     AscentSpec,
-    ClimbSpec,
     FluctuationStart,
     GridSpec,
     PatternStart,
@@ -68,8 +67,6 @@ class MapScan:
     ----------
     map : int
     rungs : tuple of Rung
-    climb : AscentSpec or ClimbSpec
-        What the finalists went through: the spec's, unless a race had to revive all its starts.
     starts : tuple of Start
         Where the finalists began.
     ascents : Ascents
@@ -79,7 +76,6 @@ class MapScan:
 
     map: int
     rungs: tuple[Rung, ...]
-    climb: AscentSpec | ClimbSpec
     starts: tuple[Start, ...]
     ascents: Ascents
     revived: np.ndarray
@@ -146,7 +142,7 @@ def try_fluctuations(
             finalists = tuple(starts[i] for i in alive[of_map[alive]])
             of_finalists = ascents.take(of_map[alive])
             revived = np.zeros(len(finalists), bool)
-            yield MapScan(int(map), (rung,), spec.climb, finalists, of_finalists, revived)
+            yield MapScan(int(map), (rung,), finalists, of_finalists, revived)
             progress.update(1)
 
 
@@ -156,8 +152,7 @@ def _race(
     """Starts climb in rungs, the weaker dropped at each; batches are filled across maps.
 
     A start's second rung begins where its first ended. Any start may become a finalist,
-    whether the map responds to it or not: the first rung climbs the pre-activation. A map that
-    responds to none of its starts even then goes on with it in the next rung.
+    whether the map responds to it or not: the first rung climbs the pre-activation.
     """
     # So many maps race together that even the last rung fills batches.
     for group in _groups(maps, layer.batch_size // spec.rungs[-1].n_starts):
@@ -166,35 +161,23 @@ def _race(
         owners = np.repeat(group, [len(of_map) for of_map in starts])
         images = _pattern_starts(layer, spec.grid, indices)
         rungs: dict[int, list[Rung]] = {int(map): [] for map in group}
-        climbs: dict[int, list[AscentSpec]] = {int(map): [] for map in group}
-        silent = np.array([], group.dtype)
         climbed: Ascents | None = None
         for number, rung in enumerate(spec.rungs):
             if climbed is not None:
                 losses = climbed.losses
                 kept = _best_of_each(group, owners, losses, rung.n_starts)
                 climbed, indices, owners = climbed.take(kept), indices[kept], owners[kept]
-            revival = rung.ascent.replace(objective="pre-activation")
+            seeds = _pattern_seeds(spec.grid, indices, rung.ascent)
             if climbed is None:
-                seeds = _pattern_seeds(spec.grid, indices, rung.ascent)
                 climbed = ascend(layer, images, owners, rung.ascent, seeds=seeds)
             else:
-                is_silent = np.isin(owners, silent)
-                ways = [(rung.ascent, ~is_silent), (revival, is_silent)]
-                ways = [(stage, part) for stage, part in ways if part.any()]
-                each = []
-                for stage, part in ways:
-                    seeds = _pattern_seeds(spec.grid, indices[part], stage)
-                    each.append(go_on(layer, climbed.take(part), owners[part], stage, seeds=seeds))
-                climbed = together(each, [part for _, part in ways])
+                climbed = go_on(layer, climbed, owners, rung.ascent, seeds=seeds)
             n_steps = climbed.traces.shape[1] - 1
             for map in group:
                 of_map = owners == map
-                climbs[map].append(revival if map in silent else rung.ascent)
                 if number == 0:
                     rungs[map].append(Rung(0, indices[of_map], climbed.traces[of_map, 0]))
                 rungs[map].append(Rung(n_steps, indices[of_map], climbed.losses[of_map]))
-            silent = group[[not climbed.losses[owners == map].any() for map in group]]
         assert climbed is not None
         final = _best_of_each(group, owners, climbed.losses, spec.n_oips)
         revived = _dead(layer, spec.grid, indices[final], owners[final], climbed.take(final))
@@ -203,8 +186,7 @@ def _race(
             kept = final[of_map]
             finalists = tuple(PatternStart(spec.grid, int(k)) for k in indices[kept])
             of_finalists = climbed.take(kept)
-            ranks, climb = tuple(rungs[map]), ClimbSpec(tuple(climbs[map]))
-            yield MapScan(int(map), ranks, climb, finalists, of_finalists, revived[of_map])
+            yield MapScan(int(map), tuple(rungs[map]), finalists, of_finalists, revived[of_map])
             progress.update(1)
 
 
@@ -261,7 +243,7 @@ def _article_scan(
             kept = _best(finalists, ascents.losses, spec.n_oips)
             starts = tuple(PatternStart(spec.grid, int(k)) for k in indices[best[kept]])
             revived = np.zeros(len(starts), bool)
-            yield MapScan(int(map), rungs, spec.climb, starts, ascents.take(kept), revived)
+            yield MapScan(int(map), rungs, starts, ascents.take(kept), revived)
             progress.update(1)
 
 

@@ -195,11 +195,17 @@ class Reader(OipFinder):
         with self.session() as session:
             return session.scalar(query) is not None
 
-    def scans(self, layer_id: int, spec_sha256: str, map: int | None = None) -> list[Scan]:
-        """Finished scans of a layer by a spec, or that of one of its maps, with their rungs."""
-        query = select(Scan).where(
-            Scan.layer_id == layer_id, Scan.spec_sha256 == spec_sha256, Scan.map.is_not(None)
-        )
+    def scans(
+        self,
+        layer_id: int,
+        spec_sha256: str,
+        map: int | None = None,
+        objective: str | None = None,
+    ) -> list[Scan]:
+        """Finished scans of a layer's maps by a spec, or that of one, with their rungs."""
+        query = select(Scan).where(Scan.layer_id == layer_id, Scan.spec_sha256 == spec_sha256)
+        is_asked = Scan.map.is_not(None) if objective is None else Scan.objective == objective
+        query = query.where(is_asked)
         if map is not None:
             query = query.where(Scan.map == map)
         with self.session() as session:

@@ -141,7 +141,7 @@ class Findings:
 
     @property
     def noun(self) -> str:
-        """What one of the data set's images shows, in a word: ``digit``, or just ``image``."""
+        """What one of the data set's images shows, in a word: ``image`` if it has none."""
         return str((self.network.dataset or {}).get("noun", "image"))
 
     def objective(self, asked: Objective | str) -> Objective:

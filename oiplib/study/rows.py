@@ -102,7 +102,7 @@ def _oip_row(
     objective: Objective | None,
     with_frames: bool,
 ) -> Oip:
-    ascents, steps, climb = scan.ascents, int(scan.ascents.steps[i]), scan.climb
+    ascents, steps, climb = scan.ascents, int(scan.ascents.steps[i]), spec.climb
     reached = (ascents.report_steps <= steps) & with_frames
     subject = objective or Channel(layer.name, scan.map)
     return Oip(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OipError
 from ..progress import bar
-from ..store import Screening, Store
+from ..store import Rung, Screening, Store
 from ..values import (
     Channel,
     CnnSpec,
@@ -33,6 +34,13 @@ from .networks import add_model
 
 if TYPE_CHECKING:
     from ..engine.ascent import Ascents
+    from ..search import scan as search
+
+
+# What a race gains is measured by its best start. Where it is less, its steps may be too large
+# for the map; they were chosen on the articles' network, where it is more than four.
+_LEAST_GAIN = 2
+_SMALLER_STEPS = 1 / 4, 1 / 16
 
 
 class Study(Computing):
@@ -188,9 +196,16 @@ class Study(Computing):
     def derive_from_patterns(
         self, maps: Maps | Objective = None, prior: Prior | str | None = None
     ) -> list[int]:
-        """Article X: the precursor scan; parameters and result as `derive_from_fluctuations`."""
-        spec = self.spec.scan
-        return self.search(spec if prior is None else spec.led_by(prior), maps, "Precursor scan")
+        """Article X: the precursor scan; parameters and result as `derive_from_fluctuations`.
+
+        Maps that gain little by it are raced again with smaller steps, as scans of their own.
+        """
+        spec = self.spec.scan if prior is None else self.spec.scan.led_by(prior)
+        searched = self.search(spec, maps, "Precursor scan")
+        weak = self._weak(spec, maps) if spec.strategy == "race" else []
+        for share in _SMALLER_STEPS if weak else ():
+            self.search(spec.with_steps(share), weak, f"Steps of 1/{1 / share:.0f}")
+        return searched
 
     def derive(self, maps: Maps | Objective = None, prior: Prior | str | None = None) -> None:
         """Both articles, fluctuations and the precursor scan; parameters as there."""
@@ -222,7 +237,12 @@ class Study(Computing):
         self.train()
         spec = self.spec.scan if prior is None else self.spec.scan.led_by(prior)
         asked = self.objective(objective)
-        return objectives.found(self, spec, asked, str(asked)).ascents
+        best = objectives.found(self, spec, asked, str(asked))
+        if spec.strategy == "race" and _gained_little(best.rungs):
+            smaller = [spec.with_steps(share) for share in _SMALLER_STEPS]
+            again = [objectives.found(self, each, asked, str(asked)) for each in smaller]
+            best = max(best, *again, key=lambda scan: float(scan.rungs[-1].losses.max()))
+        return best.ascents
 
     def search(
         self,
@@ -284,9 +304,25 @@ class Study(Computing):
         of_layer = self.part(self.spec.replace(layer=objective.layer), self.network.id)
         return of_layer.search(spec, [objective.map], title)
 
+    def _weak(self, spec: ScanSpec, maps: Maps | Objective) -> Maps | Objective:
+        """Those whose best finalist responds less than twice as strongly as their best start."""
+        if isinstance(maps, Objective) or (isinstance(maps, str) and ":" in maps):
+            objective = self.objective(maps)
+            layer = objectives.layer_of(self, objective)
+            scans = self.store.scans(layer.id, spec.sha256, objective=str(objective))
+            return objective if any(_gained_little(scan.rungs) for scan in scans) else []
+        asked = set(self.check_maps(maps))
+        scans = self.store.scans(self.layer.id, spec.sha256)
+        return sorted(asked & {scan.map for scan in scans if _gained_little(scan.rungs)})
+
     def _screening_spec(self, grid: GridSpec | None) -> ScreeningSpec:
         spec = self.spec.scan.screening
         return spec if grid is None else spec.replace(grid=grid)
+
+
+def _gained_little(rungs: Sequence[Rung | search.Rung]) -> bool:
+    first, *_, last = (rung.losses.max() for rung in rungs)
+    return not last > _LEAST_GAIN * max(first, 0)
 
 
 def _asked_last(store: Store, network: int) -> StudySpec:

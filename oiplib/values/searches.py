@@ -188,6 +188,13 @@ class ScanSpec(Spec):
         rungs = [r.replace(ascent=r.ascent.replace(prior=value)) for r in self.rungs]
         return self.replace(rungs=rungs)
 
+    def with_steps(self, share: float) -> ScanSpec:
+        """The same scan with a share of the steps' size."""
+        rungs = [
+            r.replace(ascent=r.ascent.replace(epsilon=share * r.ascent.epsilon)) for r in self.rungs
+        ]
+        return self.replace(rungs=rungs)
+
     @property
     def origin(self) -> str:
         """What a stored scan is: a search for OIPs from a ``pattern``, or a ``selection``."""

@@ -54,8 +54,8 @@ class GridSpec(Spec):
     values
         The distinct grey values, increasing, in [0, 1].
     rows, columns
-        Cells of the grid. Pattern ``i`` has the digits of ``i`` in base ``len(values)`` as its
-        cells, row by row, the most significant digit first.
+        Cells of the grid. ``i`` written in base ``len(values)`` gives the cells of pattern
+        ``i``, row by row, the most significant place first.
     """
 
     values: tuple[float, ...] = (0.2, 0.5, 0.8)
