@@ -64,7 +64,8 @@ def _searched(new: list[int], maps: list[int]) -> str:
 def _layers(study: Study, maps: list[int]) -> str:
     searched, shown = [], answers.shown_before(study)
     for other in shown:
-        new = other.derive_from_patterns([map for map in maps if map < other.layer.n_maps])
+        asked = [map for map in maps if map < other.layer.n_maps]
+        new = other.search(other.spec.scan, asked, "Precursor scan")
         if new:
             searched.append(f"{len(new)} maps of {other.layer.name}")
     return ", ".join(searched) or ("stored already" if shown else "none before this one")
