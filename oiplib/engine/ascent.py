@@ -260,7 +260,7 @@ def gradients(
     """
     with tf.GradientTape() as tape:
         tape.watch(images)
-        responses, before = layer.traced(images, maps)
+        responses, before = layer.traced(images, maps, objective == "peak pre-activation")
         objectives = responses if objective == "response" else before
     return responses, tape.gradient(objectives, images)
 

@@ -103,19 +103,21 @@ class LayerMaps:
             )
         }
 
-    def traced(self, images: Any, maps: Any) -> tuple[Any, Any]:
+    def traced(self, images: Any, maps: Any, peak: bool = False) -> tuple[Any, Any]:
         """Response and pre-activation of one map per image as tensors (n,), to be compiled.
 
         The pre-activation is the mean over a map's positions of what goes into the layer's
-        activation function. It has a gradient where a ReLU gives none.
+        activation function, or with `peak` the largest of it. It has a gradient where a ReLU
+        gives none.
         """
+        led = tf.reduce_max if peak else tf.reduce_mean
         if self._own_maps is None:
-            of_all_maps = self._traced(images)
+            of_all_maps = self._traced(images, led)
             return tuple(tf.gather(values, maps, axis=1, batch_dims=1) for values in of_all_maps)
         features = self._until_own_maps(self._cropped(images), training=False)
         before = self._own_maps(features, maps)
         after = self._activate(before)
-        return tf.reduce_mean(after, axis=(1, 2)), tf.reduce_mean(before, axis=(1, 2))
+        return tf.reduce_mean(after, axis=(1, 2)), led(before, axis=(1, 2))
 
     def traced_all(self, images: Any) -> tuple[Any, Any]:
         """What goes out of the layer and into its activation, position by position, as tensors.
@@ -125,12 +127,12 @@ class LayerMaps:
         before = self._until_activation(self._cropped(images), training=False)
         return self._activate(before), before
 
-    def _traced(self, images: Any) -> tuple[Any, Any]:
+    def _traced(self, images: Any, led: Any = tf.reduce_mean) -> tuple[Any, Any]:
         """Responses and pre-activations of all maps, as tensors (n, maps)."""
         before = self._until_activation(self._cropped(images), training=False)
         positions = list(range(1, len(before.shape) - 1))
         after = self._activate(before)
-        return tf.reduce_mean(after, axis=positions), tf.reduce_mean(before, axis=positions)
+        return tf.reduce_mean(after, axis=positions), led(before, axis=positions)
 
     def _traced_activations(self, images: Any) -> Any:
         return self._activate(self._until_activation(self._cropped(images), training=False))

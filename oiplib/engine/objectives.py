@@ -52,12 +52,12 @@ class Target:
         responses = tf.function(self._traced, input_signature=[images_type], autograph=False)
         self.compiled = {"responses": first_alone(responses)}
 
-    def traced(self, images: Any, maps: Any) -> tuple[Any, Any]:
+    def traced(self, images: Any, maps: Any, peak: bool = False) -> tuple[Any, Any]:
         """Response and pre-activation of the objective as tensors (n,), to be compiled.
 
         The pre-activation is the same objective of what goes into the layers' activations. It
         has a gradient where a ReLU gives none. A function of the user's own has no other form:
-        it is its own.
+        it is its own. An objective has no position where it is largest, so `peak` is nothing.
         """
         values = {name: layer.traced_all(images) for name, layer in self.layers.items()}
         after, before = (

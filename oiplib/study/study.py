@@ -202,9 +202,11 @@ class Study(Computing):
         """
         spec = self.spec.scan if prior is None else self.spec.scan.led_by(prior)
         searched = self.search(spec, maps, "Precursor scan")
-        weak = self._weak(spec, maps) if spec.strategy == "race" else []
-        for share in _SMALLER_STEPS if weak else ():
-            self.search(spec.with_steps(share), weak, f"Steps of 1/{1 / share:.0f}")
+        if spec.strategy == "race":
+            for objective, hard in self._hard_to_excite(spec, maps).items():
+                for share in _SMALLER_STEPS if hard else ():
+                    title = f"Steps of 1/{1 / share:.0f}"
+                    self.search(spec.gentler(share, objective), hard, title)
         return searched
 
     def derive(self, maps: Maps | Objective = None, prior: Prior | str | None = None) -> None:
@@ -239,7 +241,7 @@ class Study(Computing):
         asked = self.objective(objective)
         best = objectives.found(self, spec, asked, str(asked))
         if spec.strategy == "race" and _gained_little(best.rungs):
-            smaller = [spec.with_steps(share) for share in _SMALLER_STEPS]
+            smaller = [spec.gentler(share) for share in _SMALLER_STEPS]
             again = [objectives.found(self, each, asked, str(asked)) for each in smaller]
             best = max(best, *again, key=lambda scan: float(scan.rungs[-1].losses.max()))
         return best.ascents
@@ -304,16 +306,27 @@ class Study(Computing):
         of_layer = self.part(self.spec.replace(layer=objective.layer), self.network.id)
         return of_layer.search(spec, [objective.map], title)
 
-    def _weak(self, spec: ScanSpec, maps: Maps | Objective) -> Maps | Objective:
-        """Those whose best finalist responds less than twice as strongly as their best start."""
+    def _hard_to_excite(
+        self, spec: ScanSpec, maps: Maps | Objective
+    ) -> dict[str | None, Maps | Objective]:
+        """The maps for which a race's steps may be too large, by what shall lead them instead.
+
+        A map without any response may have one only in a corner of the image, from which the
+        mean of its pre-activation leads away.
+        """
         if isinstance(maps, Objective) or (isinstance(maps, str) and ":" in maps):
             objective = self.objective(maps)
             layer = objectives.layer_of(self, objective)
             scans = self.store.scans(layer.id, spec.sha256, objective=str(objective))
-            return objective if any(_gained_little(scan.rungs) for scan in scans) else []
+            return {None: objective} if any(_gained_little(scan.rungs) for scan in scans) else {}
         asked = set(self.check_maps(maps))
         scans = self.store.scans(self.layer.id, spec.sha256)
-        return sorted(asked & {scan.map for scan in scans if _gained_little(scan.rungs)})
+        hard = {scan.map: scan for scan in scans if _gained_little(scan.rungs)}
+        silent = [map for map, scan in hard.items() if not scan.rungs[-1].losses.any()]
+        return {
+            None: sorted(asked & {*hard} - {*silent}),
+            "peak pre-activation": sorted(asked.intersection(silent)),
+        }
 
     def _screening_spec(self, grid: GridSpec | None) -> ScreeningSpec:
         spec = self.spec.scan.screening

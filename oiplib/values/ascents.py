@@ -11,7 +11,7 @@ from .fields import choice, count, instance, number, sequence
 from .priors import Prior, prior_of
 from .spec import Spec
 
-OBJECTIVES = ("response", "pre-activation")
+OBJECTIVES = ("response", "pre-activation", "peak pre-activation")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -37,7 +37,8 @@ class AscentSpec(Spec):
         Whether a converged ascent ends there, or goes on to `n_epochs`.
     objective
         What is climbed: the ``response``, or the ``pre-activation``, whose gradient also leads
-        where the map does not respond yet.
+        where the map does not respond yet, or the ``peak pre-activation``: the position's where
+        it is largest.
     schedule
         ``constant``, or ``cosine``: `epsilon` falls to 0 along half a cosine.
     prior

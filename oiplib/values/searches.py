@@ -188,11 +188,21 @@ class ScanSpec(Spec):
         rungs = [r.replace(ascent=r.ascent.replace(prior=value)) for r in self.rungs]
         return self.replace(rungs=rungs)
 
-    def with_steps(self, share: float) -> ScanSpec:
-        """The same scan with a share of the steps' size."""
+    def gentler(self, share: float, objective: str | None = None) -> ScanSpec:
+        """The same race with a share of the steps' size, for maps that are hard to excite.
+
+        Parameters
+        ----------
+        share
+            Of the steps' size.
+        objective
+            What the first rung climbs instead.
+        """
         rungs = [
             r.replace(ascent=r.ascent.replace(epsilon=share * r.ascent.epsilon)) for r in self.rungs
         ]
+        if objective is not None:
+            rungs[0] = rungs[0].replace(ascent=rungs[0].ascent.replace(objective=objective))
         return self.replace(rungs=rungs)
 
     @property
