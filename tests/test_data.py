@@ -120,6 +120,9 @@ def test_pixels_of_no_known_range_are_refused_when_the_range_matters(low, high):
     strange = dataset(x_train=images, x_test=images[:2])
     with pytest.raises(InputError, match=rf"from {low} to {high}.*scale them to 0\.\.1"):
         strange.pixel_range  # noqa: B018
+    bright = np.random.default_rng(0).random((4, 6, 5, 3))
+    with pytest.raises(InputError, match=r"training images go from .* bring them to one range"):
+        dataset(x_train=bright).pixel_range  # noqa: B018 - the test images are integers
     large = np.full((4, 6, 5, 3), 60000, np.uint16)
     with pytest.raises(InputError, match=r"60000.*scale"):
         dataset(x_train=large).pixel_range  # noqa: B018

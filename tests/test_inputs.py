@@ -49,7 +49,20 @@ def test_a_text_is_read_as_the_inputs_that_wrote_it(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "255", "1..0", "0..0", "0..1 mean 1", "0..x", "0..1 mean 1,2 deviation 1", "rgb"]
+    "text",
+    [
+        "",
+        "255",
+        "1..0",
+        "0..0",
+        "0..1 mean 1",
+        "0..x",
+        "0..1 mean 1,2 deviation 1",
+        "rgb",
+        "0..1e38",
+        "0..1e-40",
+        "0..1 mean 0 deviation 1e-30",
+    ],
 )
 def test_other_texts_are_refused_with_the_choices(text):
     with pytest.raises(InputError) as refused:

@@ -92,6 +92,17 @@ def test_responses_and_gradients_of_every_layer_are_those_of_plain_keras(make):
         np.testing.assert_allclose(gradient, wanted_gradient, rtol=1e-4, atol=atol)
 
 
+def test_a_part_of_split_channels_beside_a_layer_is_itself():
+    """As in ShuffleNet: one of an operation's two outputs goes on as it is."""
+    image = keras.Input((8, 8, 3))
+    kept, other = keras.ops.split(keras.layers.Conv2D(4, 3, activation="relu")(image), 2, axis=-1)
+    convolved = keras.layers.Conv2D(2, 3, padding="same", activation="relu")(other)
+    model = keras.Model(image, keras.layers.Concatenate(name="both")([kept, convolved]))
+    images = np.random.default_rng(0).standard_normal((5, 8, 8, 3)).astype(np.float32)
+    means = model(images).numpy().mean(axis=(1, 2))
+    np.testing.assert_allclose(LayerMaps(model, "both")(images), means, rtol=1e-5, atol=1e-6)
+
+
 def test_batch_normalization_can_be_studied_itself():
     model = randomized(vgg())
     names = [each.name for each in model.layers if "batch_normalization" in each.name]

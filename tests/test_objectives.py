@@ -1,6 +1,7 @@
 """Objectives: arithmetic on values, gradients, searches, and the way through the database."""
 
 import json
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -159,11 +160,22 @@ def test_arithmetic_makes_new_values_and_leaves_the_operands():
     assert four - nine == -nine + four == -(nine - four)
     assert four + four == 2 * four
     assert -1 * -four == four
+    assert sum([four, nine, four]) == 2 * four + nine
+    assert four / 4 == 0.25 * four
     assert len({objective.sha256 for objective in [four, nine, *made]}) == 8
+    for order in permutations([0.1 * four, 0.2 * four, 0.3 * four, nine]):
+        assert sum(order) == 0.1 * four + 0.2 * four + 0.3 * four + nine
     with pytest.raises(TypeError):
         four + 1
     with pytest.raises(InputError, match="all terms cancel"):
         four - four
+    with pytest.raises(InputError, match="can't be divided by 0"):
+        four / 0
+    for factor in (1e39, 1e-39):
+        with pytest.raises(InputError, match="between 1e-30 and 1e30"):
+            factor * four
+        with pytest.raises(InputError, match="between 1e-30 and 1e30"):
+            Direction("Dense_1", (1, factor))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +250,10 @@ def test_classes_are_found_by_their_names(study):
     assert study.oips(objective="Classes:4 - Classes:9")
     with pytest.raises(InputError, match=r"no class 'cat': choose one of 0, 1"):
         study.derive("Classes:cat")
+    # A name of a class is none of a map, nor of another layer's unit.
+    for layer in ("Conv2D_3", "Dense_1"):
+        with pytest.raises(InputError, match=f"{layer} isn't a layer of 10 classes"):
+            study.derive(f"{layer}:4x".replace("4x", '"4"'))
 
 
 @pytest.mark.parametrize(
@@ -267,8 +283,14 @@ def test_a_function_of_the_users_own_grows_and_is_not_stored(study):
     assert found.losses == pytest.approx(expected, rel=1e-4)
     with pytest.raises(InputError, match=r"function of your own and isn't stored: use Study\.grow"):
         study.derive(own)
-    with pytest.raises(InputError, match=r"shape \(n,\)"):
-        study.grow(Function(study.spec.layer, lambda activations: activations))
+    for function, message in (
+        (lambda activations: activations, r"shape \(n,\)"),
+        (lambda activations: np.zeros(3), r"shape \(n,\)"),
+        (lambda activations: tf.zeros(tf.shape(activations)[0]), "has no gradient"),
+        (lambda activations: np.nan * activations[:, 0, 0, 1], "aren't finite"),
+    ):
+        with pytest.raises(InputError, match=message):
+            study.grow(Function(study.spec.layer, function))
 
 
 def test_the_command_line_derives_and_lists_objectives(study, oip_here):

@@ -8,6 +8,7 @@ from oiplib import (
     FluctuationSpec,
     GridSpec,
     InputError,
+    Inputs,
     LayerMaps,
     RungSpec,
     ScanSpec,
@@ -203,6 +204,25 @@ def test_trials_ascend_exactly_the_starts_that_get_a_response(layer):
 def test_an_unknown_map_is_refused(layer):
     with pytest.raises(InputError, match="choose 0 to 11"):
         scan(layer, RACE, [12])
+
+
+def test_a_map_that_responds_in_one_place_only_is_led_there():
+    """The mean of its pre-activation falls where the one position comes to respond."""
+    image = keras.Input((4, 4, 1))
+    positions = keras.layers.Dense(2, name="positions")(keras.layers.Flatten()(image))
+    model = keras.Model(
+        image, keras.layers.ReLU(name="map")(keras.layers.Reshape((2, 1, 1))(positions))
+    )
+    brighter = np.full((16, 1), 1 / 16)
+    model.get_layer("positions").set_weights(
+        [np.hstack([brighter, -3 * brighter]), np.array([-0.7, -9.0])]
+    )
+    of_map = LayerMaps(model, "map", Inputs.parse("0..1"))
+    (by_mean,) = scan(of_map, RACE, [0])
+    assert not by_mean.rungs[-1].losses.any()
+    (by_peak,) = scan(of_map, RACE.gentler(1, "peak pre-activation"), [0])
+    assert by_peak.ascents.losses.max() > 0.1  # 0.15 is what a white image gives
+    assert by_peak.revived.all()
 
 
 def test_layers_side_by_side_are_revived_each_by_its_own_activation():

@@ -262,7 +262,13 @@ def gradients(
         tape.watch(images)
         responses, before = layer.traced(images, maps, objective == "peak pre-activation")
         objectives = responses if objective == "response" else before
-    return responses, tape.gradient(objectives, images)
+    gradient = tape.gradient(objectives, images)
+    if gradient is None:
+        raise InputError(
+            "the objective has no gradient: make its function of TensorFlow's operations on the "
+            "layer's activations"
+        )
+    return responses, gradient
 
 
 def rms_normalized(gradient: Any) -> tuple[Any, Any]:

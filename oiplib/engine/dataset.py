@@ -110,10 +110,17 @@ class Dataset:
         if self.train_images.dtype == self.test_images.dtype == np.uint8:
             return 0.0, 255.0  # nothing else is possible, so nothing is searched
         images = self.train_images, self.test_images
-        low, high = min(float(x.min()) for x in images), max(float(x.max()) for x in images)
+        lows, highs = [float(x.min()) for x in images], [float(x.max()) for x in images]
+        low, high = min(lows), max(highs)
         floats = any(x.dtype.kind == "f" for x in images)
         for least, most in _RANGES if floats else ((0.0, 255.0),):
             if least <= low and high <= most:
+                if floats and most == 255 and 0 < min(highs) <= 1:
+                    raise InputError(
+                        f"{self.name}: the training images go from {lows[0]:g} to {highs[0]:g} "
+                        f"and the test images from {lows[1]:g} to {highs[1]:g}: bring them to "
+                        "one range"
+                    )
                 return least, most
         raise InputError(
             f"{self.name}: its pixels go from {low:g} to {high:g}, which is no known range: "

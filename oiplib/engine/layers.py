@@ -338,7 +338,11 @@ def _before_each(concatenate: Any) -> tuple[Any, Any]:
     for tensor in concatenate.input:
         layer = tensor._keras_history.operation
         # A layer that is called more than once has no output of its own.
-        is_plain = len(layer._inbound_nodes) == 1 and not _is_softmax(layer)
+        is_plain = (
+            len(layer._inbound_nodes) == 1
+            and tensor is layer.output  # not one of several outputs
+            and not _is_softmax(layer)
+        )
         parts.append(_before_activation(layer) if is_plain else (tensor, tf.identity))
     sizes = [tensor.shape[-1] for tensor in concatenate.input]
 

@@ -215,7 +215,9 @@ def _size(model: Any, image_size: ImageSize | None) -> tuple[int, int] | None:
                 "(in Python image_size=64)"
             )
         return None
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    size: tuple[Any, ...] = (image_size, image_size)
+    if isinstance(image_size, (tuple, list)):
+        size = tuple(image_size)
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise InputError(f"an image size is a height and a width in pixels, not {image_size!r}")
     if any(side not in (None, wanted) for side, wanted in zip(shape, size, strict=False)):
@@ -224,7 +226,7 @@ def _size(model: Any, image_size: ImageSize | None) -> tuple[int, int] | None:
             f"the model takes images of {fixed} pixels, not {size[0]}x{size[1]}: leave the image "
             "size out"
         )
-    return (size[0], size[1]) if None in shape else None
+    return (int(size[0]), int(size[1])) if None in shape else None
 
 
 def _architecture(model: Any) -> dict[str, Any]:

@@ -132,8 +132,8 @@ def _response(term: Term, values: Any) -> Any:
     """One term's response from its layer's values, (n, height, width, maps) or (n, units)."""
     positions = list(range(1, len(values.shape) - 1))
     if isinstance(term, Function):
-        response = term.function(values)
-        if len(response.shape) != 1:
+        response = tf.convert_to_tensor(term.function(values))
+        if len(response.shape) != 1 or response.shape[0] != values.shape[0]:
             raise InputError(
                 f"{term} must give a number for each image, shape (n,), not {response.shape}"
             )

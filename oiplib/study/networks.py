@@ -89,6 +89,7 @@ def add_model(
     image_size: tuple[int, int] | None = None,
     dataset: str | None = None,
     data: Place = None,
+    layer: str | None = None,
 ) -> int:
     """Keep any trained Keras model as a network; returns its id.
 
@@ -106,12 +107,14 @@ def add_model(
         A data set of such images: a name, or the path of an ``.npz`` file.
     data
         Folder that holds the data set's files.
+    layer
+        One that the model must have.
 
     Raises
     ------
     InputError
         If the file is no model that can be loaded safely, the model doesn't take one image,
-        nothing tells which images it takes, or the data set has others.
+        nothing tells which images it takes, the data set has others, or the layer is missing.
     """
     from ..engine import models
 
@@ -119,6 +122,9 @@ def add_model(
     taken = models.read(model, image_size) if is_file else models.taken(model, image_size)
     name = _plain(Path(model).stem if is_file else str(model.name))
     row = network_row(taken, name, _inputs_of(store, taken, name, inputs), run_id=0)
+    names = [each.name for each in row.layers]
+    if layer is not None and layer not in names:
+        raise InputError(f"unknown layer {layer!r}: choose one of {', '.join(names)}")
     if dataset is not None:
         _join(row, taken, dataset, data)
     stored = store.network_with(row.sha256)

@@ -63,4 +63,6 @@ def found(
         with bar(spec.grid.n_patterns, f"Screening, {objective}", "patterns") as progress:
             screening = screen(target, spec.screening, progress=progress)
     with bar(1, title, "objectives") as progress:
-        return next(scan.scan(target, spec, [0], screening, progress))
+        raced = next(scan.scan(target, spec, [0], screening, progress))
+    rows.check_finite(raced, objective)
+    return raced

@@ -158,10 +158,22 @@ class Findings:
         }
 
         def number_of(layer: str, name: str) -> int:
-            if name not in self.class_names:
-                choices = ", ".join(self.class_names) or "none, so name the unit's number"
-                raise InputError(f"{layer}: there is no class {name!r}: choose one of {choices}")
-            return self.class_names.index(name)
+            names = self.class_names
+            if not names:
+                raise InputError(
+                    f"{layer}:{name}: the names of the classes aren't known here, so name a map "
+                    "or unit by its number"
+                )
+            if shapes.get(layer, (1, 1, len(names))) != (1, 1, len(names)):
+                raise InputError(
+                    f"{layer}:{name}: {layer} isn't a layer of {len(names)} classes, so name its "
+                    "map or unit by its number"
+                )
+            if name not in names:
+                raise InputError(
+                    f"{layer}: there is no class {name!r}: choose one of {', '.join(names)}"
+                )
+            return names.index(name)
 
         objective = resolved(objective_of(asked), number_of)
         check_objective(objective, shapes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..pictures import in_bytes
 from ..store import Layer, Network, Null, Oip, Rung, Scan, Screening, Variety
 from ..values import (
@@ -55,6 +56,7 @@ def scan_row(
     objective: Objective | None = None,
 ) -> Scan:
     """The finished search for an objective, that of the scan's map by default, with its rungs."""
+    check_finite(scan, objective or Channel(layer.name, scan.map))
     return Scan(
         layer_id=layer.id,
         run_id=run_id,
@@ -68,6 +70,16 @@ def scan_row(
             for number, rung in enumerate(scan.rungs)
         ],
     )
+
+
+def check_finite(scan: MapScan, objective: Objective) -> None:
+    """Raise `InputError` if an objective's responses, or its images, aren't numbers."""
+    losses = [rung.losses for rung in scan.rungs]
+    if not all(np.isfinite(each).all() for each in (*losses, scan.ascents.images)):
+        raise InputError(
+            f"{objective} gives values that aren't finite: look at its factors and at the "
+            "network's inputs and weights"
+        )
 
 
 def oip_rows(

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # What a race gains is measured by its best start. Where it is less, its steps may be too large
 # for the map; they were chosen on the articles' network, where it is more than four.
-_LEAST_GAIN = 2
+_LEAST_GAIN = 4
 _SMALLER_STEPS = 1 / 4, 1 / 16
 
 
@@ -104,7 +104,7 @@ class Study(Computing):
         if model is not None:
             if network is not None:
                 raise InputError("model and network name two networks: choose one of them")
-            network = add_model(store, model, inputs, image_size, dataset, data)
+            network = add_model(store, model, inputs, image_size, dataset, data, layer)
         elif inputs is not None or dataset is not None or image_size is not None:
             raise InputError("inputs, dataset and image_size belong to a model: name it, too")
         if isinstance(spec, str) and re.fullmatch("[0-9a-f]{64}", spec):
@@ -309,10 +309,10 @@ class Study(Computing):
     def _hard_to_excite(
         self, spec: ScanSpec, maps: Maps | Objective
     ) -> dict[str | None, Maps | Objective]:
-        """The maps for which a race's steps may be too large, by what shall lead them instead.
+        """The maps for which a race's steps may be too large, by what leads them.
 
         A map without any response may have one only in a corner of the image, from which the
-        mean of its pre-activation leads away.
+        mean of its pre-activation leads away; so its largest leads it, too.
         """
         if isinstance(maps, Objective) or (isinstance(maps, str) and ":" in maps):
             objective = self.objective(maps)
@@ -324,7 +324,7 @@ class Study(Computing):
         hard = {scan.map: scan for scan in scans if _gained_little(scan.rungs)}
         silent = [map for map, scan in hard.items() if not scan.rungs[-1].losses.any()]
         return {
-            None: sorted(asked & {*hard} - {*silent}),
+            None: sorted(asked.intersection(hard)),
             "peak pre-activation": sorted(asked.intersection(silent)),
         }
 

@@ -28,6 +28,10 @@ INPUTS_CHOICES = (
 )
 
 
+# Pixels are float32, and their squares must be, too.
+_SMALLEST, _LARGEST = 1e-6, 1e9
+
+
 @dataclass(frozen=True)
 class Inputs(Text):
     """What images a network takes.
@@ -57,8 +61,8 @@ class Inputs(Text):
     def __post_init__(self) -> None:
         for name in ("mean", "deviation"):
             values = sequence(name, getattr(self, name))
-            above = 0.0 if name == "deviation" else float("-inf")
-            self._set(name, tuple(number(name, value, above=above) for value in values))
+            low = _SMALLEST if name == "deviation" else -_LARGEST
+            self._set(name, tuple(number(name, value, low=low, high=_LARGEST) for value in values))
         if len(self.mean) != len(self.deviation):
             raise InputError(
                 f"inputs need a deviation for each mean: {len(self.mean)} means, "
@@ -70,8 +74,9 @@ class Inputs(Text):
             if self.mean:
                 raise InputError("a mean needs the range of the pixels, such as 0..1")
             return
-        self._set("low", number("low", self.low))
-        self._set("high", number("high", self.high, above=self.low))
+        self._set("low", number("low", self.low, low=-_LARGEST, high=_LARGEST))
+        high = number("high", self.high, above=self.low, high=_LARGEST)
+        self._set("high", number("high", high, low=self.low + _SMALLEST))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -72,6 +72,17 @@ class Objective:
     def __sub__(self, other: Objective) -> Objective:
         return self + -other if isinstance(other, Objective) else NotImplemented
 
+    def __radd__(self, other: object) -> Objective:
+        """For Python's `sum`, which begins with 0."""
+        return self if other == 0 else NotImplemented
+
+    def __truediv__(self, divisor: float) -> Objective:
+        if not isinstance(divisor, (int, float)):
+            return NotImplemented
+        if not divisor:
+            raise InputError("an objective can't be divided by 0")
+        return self * (1 / divisor)
+
     def __neg__(self) -> Objective:
         return -1.0 * self
 
@@ -229,6 +240,8 @@ class Direction(Term):
         self._set("vector", vector)
         if not any(vector):
             raise InputError("a direction needs a number that isn't 0")
+        for value in filter(None, vector):
+            _check_size("a direction's number", value)
 
     def __str__(self) -> str:
         return f"{self._layer_text}:[{','.join(map(_number_text, self.vector))}]"
@@ -363,16 +376,27 @@ def _problems(term: Term, shape: tuple[int, ...]) -> Iterator[str]:
 
 def _sum(terms: tuple[tuple[float, Term], ...]) -> Objective:
     """The canonical sum: equal terms united, in one order, a single plain term as itself."""
-    united: dict[Term, float] = {}
+    factors: dict[Term, list[float]] = {}
     for factor, term in terms:
-        united[term] = united.get(term, 0.0) + factor
+        factors.setdefault(term, []).append(factor)
+    # Rounded, equal terms have the same sum in whatever order they are added.
+    united = {
+        term: of_term[0] if len(of_term) == 1 else float(f"{math.fsum(of_term):.12g}")
+        for term, of_term in factors.items()
+    }
     parts = tuple((factor, term) for term, factor in united.items() if factor)
     parts = tuple(sorted(parts, key=lambda part: (part[0] < 0, str(part[1]))))
     if not parts:
         raise InputError("an objective in which all terms cancel asks for nothing")
-    if not all(math.isfinite(factor) for factor, _ in parts):
-        raise InputError("an objective's factors must be finite")
+    for factor, _ in parts:
+        _check_size("an objective's factor", factor)
     return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else Sum(parts)
+
+
+def _check_size(what: str, value: float) -> None:
+    """Responses are computed in float32, which ends at 1e38."""
+    if not 1e-30 <= abs(value) <= 1e30:
+        raise InputError(f"{what} must be between 1e-30 and 1e30 in size, not {value:g}")
 
 
 def _term(token: re.Match[str]) -> Term:
