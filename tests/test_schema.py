@@ -286,3 +286,52 @@ def test_views_say_what_the_tables_hold(copy, tiny_study):
     assert [map for map, *_ in of_maps] == tiny_study.searched_maps()
     assert rows(copy, "SELECT dataset, seed FROM network_list")[0][1] == 0
     assert {row[0] for row in rows(copy, "SELECT status FROM run_list")} == {"done"}
+
+
+#: What strangers plant, and what they are told.
+PLANTED = {
+    "CREATE TRIGGER doubles AFTER INSERT ON oips BEGIN UPDATE oips SET loss = 2 * loss; END":
+        "has a trigger, 'doubles'",
+    "CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) "
+    "SELECT i FROM n": "has a view, 'endless'",
+    "CREATE TABLE notes (text)": "has a table, 'notes'",
+    "CREATE INDEX heavy ON oips (hex(image))": "has an index, 'heavy'",
+    "DROP VIEW maps": "lacks the view maps",
+    "ALTER TABLE oips ADD COLUMN more GENERATED ALWAYS AS (hex(zeroblob(900000000)))":
+        "has a table 'oips' that isn't oiplib's",
+    "CREATE VIRTUAL TABLE words USING fts5(text)": "has a table, 'words'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_file_with_anything_that_oiplib_does_not_make_is_refused(copy, oip_here, planted):
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute(planted)
+        connection.commit()
+    with pytest.raises(OipError, match=PLANTED[planted]) as refused:
+        Store(copy)
+    assert "\n" not in str(refused.value)
+    done = oip_here("check", "--db", copy)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {copy} {PLANTED[planted]}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_trigger_in_an_older_file_never_runs(old):
+    """The file is as it was, and no backup is left."""
+    path = old(NUMBERS[-1])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TRIGGER t AFTER UPDATE ON oips BEGIN DELETE FROM oips; END")
+        connection.commit()
+    before = layout(path), rows(path, FACTS)
+    with pytest.raises(OipError, match="has a trigger, 't'"):
+        Store(path)
+    assert (layout(path), rows(path, FACTS)) == before
+    assert not list(path.parent.glob("*.schema-*"))
+
+
+def test_numbers_of_sqlites_planner_are_no_strangers(copy):
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("ANALYZE")
+        connection.commit()
+    Store(copy).close()

@@ -49,7 +49,9 @@ def begin(connection: Connection) -> None:
 def pragmas(connection: Any, record: Any) -> None:
     """What every connection to an SQLite file needs."""
     connection.isolation_level = None  # transactions begin where `begin` says
-    for pragma in ("foreign_keys = ON", "busy_timeout = 30000"):
+    # A stranger's file may not call functions that can do harm, nor have cells that overlap.
+    safe = ("trusted_schema = OFF", "cell_size_check = ON")
+    for pragma in ("foreign_keys = ON", "busy_timeout = 30000", *safe):
         connection.execute(f"PRAGMA {pragma}")
 
 

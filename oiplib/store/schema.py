@@ -10,6 +10,7 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import OipError
 from .answers import Variety
+from .layout import check_layout, check_triggers, layout_of
 from .views import VIEWS
 
 #: The number of the schema of `tables` and `answers`, as a revision in ``migrations/versions``.
@@ -46,8 +48,8 @@ def prepare(engine: Engine, name: str, create: bool) -> None:
     Raises
     ------
     OipError
-        If it is empty and nothing may be made, isn't one of ours, is newer than this code, or
-        can't be upgraded.
+        If it is empty and nothing may be made, isn't one of ours, is newer than this code, can't
+        be upgraded, or is a file that holds anything else.
     """
     with engine.connect() as connection:
         number = _number(connection, name)
@@ -61,6 +63,9 @@ def prepare(engine: Engine, name: str, create: bool) -> None:
                 _make(connection)
     elif number != NUMBER:
         _upgrade(engine, name, number)
+    elif engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            check_layout(connection, name, _expected())
 
 
 def _number(connection: Connection, name: str) -> str | None:
@@ -95,6 +100,14 @@ def _make(connection: Connection) -> None:
     _make_views(connection)
 
 
+@cache
+def _expected() -> dict[tuple[str, str], str]:
+    """The layout of a file that was just made."""
+    with create_engine("sqlite://").begin() as connection:
+        _make(connection)
+        return layout_of(connection)
+
+
 def _stamp(connection: Connection, number: str) -> None:
     connection.execute(text("DELETE FROM alembic_version"))
     connection.execute(text("INSERT INTO alembic_version VALUES (:number)"), {"number": number})
@@ -125,8 +138,14 @@ def _upgrade(engine: Engine, name: str, number: str) -> None:
             now = str(_number(connection, name))
             if now == NUMBER:  # another process was faster
                 return
+            check_triggers(connection, name)
             backup = _backup(file, now)
             _run_revisions(connection, now)
+            check_layout(connection, name, _expected())
+    except OipError:
+        if backup is not None:
+            backup.unlink()
+        raise
     except (ValueError, KeyError, TypeError, SQLAlchemyError) as error:
         if backup is not None:
             backup.unlink()
