@@ -14,6 +14,7 @@ from oiplib import (
     Channel,
     Function,
     InputError,
+    Store,
     Study,
     StudySpec,
     ascend,
@@ -202,6 +203,17 @@ def test_a_map_that_large_steps_leave_is_raced_with_smaller_ones(tmp_path):
     assert study.grow(of_one).losses.max() == pytest.approx(best, rel=1e-3)
     study.derive_from_patterns("narrow:0 + narrow:1")
     assert study.oips(objective="narrow:0 + narrow:1")
+
+
+def test_what_is_refused_is_not_taken_in(tmp_path):
+    image = keras.Input((None, None, 1))
+    model = keras.Model(image, keras.layers.Conv2D(2, 3, name="conv")(image))
+    store = Store(tmp_path / "oip.db", create=True)
+    with pytest.raises(InputError, match="an image size is"):
+        Study(store, model=model, inputs="0..1", image_size=9.0)
+    with pytest.raises(InputError, match="unknown layer 'zz': choose one of conv"):
+        Study(store, model=model, inputs="0..1", image_size=9, layer="zz")
+    assert store.network_ids() == []
 
 
 def test_a_data_file_that_has_moved_is_found(digits, tiny_spec, tmp_path, monkeypatch):
