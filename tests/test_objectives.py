@@ -270,6 +270,13 @@ def test_what_the_network_does_not_have_is_refused(study, text, message):
         study.derive(text)
 
 
+def test_an_objective_has_no_peak(study):
+    """The mean would be another climb than the one that was asked for."""
+    spec = study.spec.scan.gentler(1 / 4, "peak pre-activation")
+    with pytest.raises(InputError, match="only a map has a peak pre-activation"):
+        study.search(spec, "Classes:4 - Classes:9")
+
+
 def test_a_function_of_the_users_own_grows_and_is_not_stored(study):
     def corner(activations):
         return activations[:, 0, 0, 1] - 0.5 * tf.reduce_mean(activations[..., 2], axis=(1, 2))

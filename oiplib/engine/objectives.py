@@ -57,8 +57,18 @@ class Target:
 
         The pre-activation is the same objective of what goes into the layers' activations. It
         has a gradient where a ReLU gives none. A function of the user's own has no other form:
-        it is its own. An objective has no position where it is largest, so `peak` is nothing.
+        it is its own.
+
+        Raises
+        ------
+        InputError
+            If the largest of the pre-activation is asked for: only a map has positions.
         """
+        if peak:
+            raise InputError(
+                "only a map has a peak pre-activation: climb the pre-activation of "
+                f"{self.objective}"
+            )
         values = {name: layer.traced_all(images) for name, layer in self.layers.items()}
         after, before = (
             reduce(

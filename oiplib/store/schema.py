@@ -167,6 +167,7 @@ def _alone(file: Path) -> Iterator[Connection]:
     def begin_by_hand(connection: Any, record: Any) -> None:
         connection.isolation_level = None
         connection.execute("PRAGMA busy_timeout = 30000")
+        connection.execute("PRAGMA trusted_schema = OFF")  # the file may be a stranger's
 
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -75,8 +75,8 @@ class Inputs(Text):
                 raise InputError("a mean needs the range of the pixels, such as 0..1")
             return
         self._set("low", number("low", self.low, low=-_LARGEST, high=_LARGEST))
-        high = number("high", self.high, above=self.low, high=_LARGEST)
-        self._set("high", number("high", high, low=self.low + _SMALLEST))
+        least = self.low + _SMALLEST
+        self._set("high", number("high", self.high, low=least, high=_LARGEST, above=self.low))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -48,7 +48,7 @@ class Objective:
 
     @property
     def sha256(self) -> str:
-        """The objective's identity: the SHA-256 of its text, in 64 letters."""
+        """The objective's identity: the SHA-256 of its text, 64 characters."""
         return hashlib.sha256(str(self).encode()).hexdigest()
 
     @property

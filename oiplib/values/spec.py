@@ -48,7 +48,7 @@ class Spec:
 
     @property
     def sha256(self) -> str:
-        """The spec's identity: the SHA-256 of its canonical text, in 64 letters."""
+        """The spec's identity: the SHA-256 of its canonical text, 64 characters."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def default_of(self, name: str) -> Any:
