@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from oiplib import Store
+from oiplib.store.arrays import packed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -95,12 +96,18 @@ def test_each_named_query_and_view_answers(served, tiny_study):
 
 
 def test_a_damaged_array_harms_nobody(copy):
+    damaged = b"\x93NUMPY\x01\x00 <script>alert(1)</script>"
+    swelling = packed(np.zeros((90, 512, 512, 1), np.uint8))
+    many = packed(np.zeros((2000, 1, 1, 1), np.uint8))
     with Store(copy, create=True).session(writes=True) as session:
-        damaged = b"\x93NUMPY\x01\x00 <script>alert(1)</script>"
-        session.connection().exec_driver_sql("UPDATE oips SET image = ?", (damaged,))
+        for id, value in enumerate((damaged, swelling, many), 1):
+            sql = "UPDATE oips SET image = ? WHERE id = ?"
+            session.connection().exec_driver_sql(sql, (value, id))
     with serving(copy) as address, urllib.request.urlopen(f"{address}/oip_list") as answer:
         page = answer.read().decode()
     assert "a damaged array" in page
+    assert "uint8, 90 x 512 x 512 x 1" in page
+    assert "uint8, 2000 x 1 x 1 x 1" in page
     assert "<script>alert" not in page
 
 

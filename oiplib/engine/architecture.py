@@ -41,6 +41,9 @@ _VALUES = {
 _FOREIGN = {"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"}
 _TEXT = {"IntegerLookup", "StringLookup", "TextVectorization"}
 
+# Inner ones included. NASNetLarge has about 1,000.
+_MOST_LAYERS = 3000
+
 _FLOATS = {"float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16"}
 
 
@@ -60,9 +63,13 @@ def check(architecture: Any) -> None:
     ------
     InputError
         If it holds code, layers or functions that aren't Keras' own, or a quantized layer. The
-        message names the layer.
+        message names the layer. Also if it has more layers than any network.
     """
+    n_layers = 0
     for part, layer in _parts(architecture):
+        n_layers += isinstance(part["config"], dict) and "name" in part["config"]
+        if n_layers > _MOST_LAYERS:
+            raise InputError(f"the model has more than {_MOST_LAYERS:,} layers")
         where = f"the layer {layer!r}" if layer else "the model"
         kind = str(part["class_name"])
         if kind in ("Lambda", "__lambda__"):

@@ -15,18 +15,20 @@ import numpy as np
 
 from ..errors import InputError, OipError
 from ..progress import bar
-from ..values import CnnSpec, Inputs
+from ..values import CnnSpec, Inputs, parsed
 from .architecture import architecture_of, check, from_keras_2, reason
+from .bounds import LARGEST_ARCHITECTURE, built, check_size, parsed_architecture
 from .data import Dataset
 from .images import Shape, standardized, to_inputs
 from .nested import finalize, set_weights
+from .npz import read_arrays
 from .tf import keras, tf
 
 #: How files of models end.
 _ENDINGS = (".keras", ".h5", ".hdf5")
 
-# In bytes. ResNet152 has 0.6 MB; a damaged or hostile archive can unpack to anything.
-_LARGEST_ARCHITECTURE = 2**27
+# Keras doesn't pack weights; whoever does so saves little, unless most of them are 0.
+_MOST_PACKED = 20
 
 
 def build(spec: CnnSpec, image_shape: Shape, n_classes: int) -> Any:
@@ -244,13 +246,15 @@ def unpack(architecture: str, weights: bytes) -> Any:
         If the text or the bytes are damaged, don't fit each other, or would run code.
     """
     try:
-        check(json.loads(architecture))
-        model = keras.models.model_from_json(architecture)
-        if not isinstance(model, keras.Model):
-            raise TypeError("its architecture isn't that of a Keras model")
-        with np.load(io.BytesIO(weights), allow_pickle=False) as archive:
-            set_weights(model, [archive[key] for key in _keys(model)])
-    except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        check(parsed_architecture(architecture))
+        model = built(architecture, len(weights))
+        with zipfile.ZipFile(io.BytesIO(weights)) as archive:
+            keys = _keys(model)
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("its weights are packed, which ours never are")
+            arrays = read_arrays(archive, keys, len(weights), "its archive of weights")
+            set_weights(model, [arrays[key] for key in keys])
+    except Exception as error:  # a damaged network raises nearly anything
         raise OipError(f"the stored network can't be rebuilt: {reason(error)}") from None
     return model
 
@@ -299,23 +303,34 @@ def _loaded(path: Path) -> Any:
     architecture, version = _stored_architecture(path)
     if version.split(".")[0] not in ("1", "2"):
         check(architecture)
+        check_size(architecture, _weight_bytes(path))
         return keras.models.load_model(path, compile=False, safe_mode=True)
     architecture = from_keras_2(architecture)
     check(architecture)
+    check_size(architecture, _weight_bytes(path))
     is_sequential = architecture["class_name"] == "Sequential"
     model = (keras.Sequential if is_sequential else keras.Model).from_config(architecture["config"])
     model.load_weights(path)
     return model
 
 
+def _weight_bytes(path: Path) -> int:
+    """How many bytes of weights a file can hold."""
+    if path.suffix != ".keras":
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return sum(min(m.file_size, m.compress_size * _MOST_PACKED) for m in archive.infolist())
+
+
 def _stored_architecture(path: Path) -> tuple[Any, str]:
     """The architecture that a file holds, parsed and not yet built, and the version of Keras."""
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("config.json").file_size > _LARGEST_ARCHITECTURE:
-                raise ValueError("its architecture is larger than that of any network")
-            architecture = json.loads(archive.read("config.json"))
-            version = json.loads(archive.read("metadata.json")).get("keras_version", "")
+            for member in ("config.json", "metadata.json"):
+                if archive.getinfo(member).file_size > LARGEST_ARCHITECTURE:
+                    raise ValueError("its architecture is larger than that of any network")
+            architecture = parsed_architecture(archive.read("config.json"))
+            version = parsed(archive.read("metadata.json")).get("keras_version", "")
     else:
         with h5py.File(path, "r") as file:
             text, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
@@ -324,7 +339,7 @@ def _stored_architecture(path: Path) -> tuple[Any, str]:
                 "it holds weights without an architecture: save the whole model by "
                 "model.save('model.keras')"
             )
-        architecture = json.loads(text)
+        architecture = parsed_architecture(text)
         version = version.decode() if isinstance(version, bytes) else version
     if isinstance(architecture, dict):
         architecture.pop("compile_config", None)  # isn't loaded

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,16 +74,37 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 f"{path} lacks {', '.join(missing)}: a data set holds {', '.join(_NEEDED)}"
             )
         keys = [key for key in (*_NEEDED, *_OPTIONAL) if f"{key}.npy" in held]
-        for key in keys:
-            _check_header(path, archive, key)
-        arrays = {}
-        for key in keys:
-            with archive.open(f"{key}.npy") as file:
-                arrays[key] = npy.read_array(file, allow_pickle=False)
-        return arrays
+        return read_arrays(archive, keys, path.stat().st_size, str(path))
 
 
-def _check_header(path: Path, archive: zipfile.ZipFile, key: str) -> None:
+def read_arrays(
+    archive: zipfile.ZipFile, keys: Sequence[str], n_bytes: int, name: str
+) -> dict[str, np.ndarray]:
+    """Some arrays of an ``.npz`` archive, all of whose headers are checked first.
+
+    Parameters
+    ----------
+    archive, keys
+    n_bytes
+        The size of the whole archive.
+    name
+        What messages call it.
+
+    Raises
+    ------
+    InputError
+        If an array isn't one of numbers or texts, or isn't as large as it says.
+    """
+    for key in keys:
+        _check_header(name, n_bytes, archive, key)
+    arrays = {}
+    for key in keys:
+        with archive.open(f"{key}.npy") as file:
+            arrays[key] = npy.read_array(file, allow_pickle=False)
+    return arrays
+
+
+def _check_header(path: str, size: int, archive: zipfile.ZipFile, key: str) -> None:
     """Refuse an array of Python objects, and one that is larger than what the file holds.
 
     NumPy would ask for the memory first.
@@ -98,7 +120,7 @@ def _check_header(path: Path, archive: zipfile.ZipFile, key: str) -> None:
             f"{path}: {key} holds Python objects, which could run code: save it as an array of "
             "numbers" + (" (np.stack makes one of equal images)" if key[0] == "x" else "")
         )
-    packed = min(member.compress_size, path.stat().st_size)
+    packed = min(member.compress_size, size)
     is_possible = member.file_size <= packed * _MOST_COMPRESSION
     if math.prod(shape) * dtype.itemsize != n_bytes or not is_possible or min(shape, default=0) < 0:
         raise InputError(

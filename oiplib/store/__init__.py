@@ -2,6 +2,7 @@
 
 from .address import database_url
 from .answers import Correspondence, Null, Reaction, Variety
+from .arrays import Array
 from .database import Store
 from .find import ORDERS, ORIGINS, OipFilter
 from .merge import merge
@@ -15,6 +16,7 @@ __all__ = [
     "ORIGINS",
     "ROW_FIELDS",
     "VIEWS",
+    "Array",
     "Correspondence",
     "Layer",
     "Network",

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from .arrays import Array, NumpyArray
-from .tables import Base, Layer
+from .tables import IMAGE, Base, Layer, sizes_of
 
 
 class Reaction(Base):
@@ -29,18 +29,22 @@ class Reaction(Base):
     spec: Mapped[dict[str, Any]]
     spec_sha256: Mapped[str]
     n_images: Mapped[int]
-    n_reacting: Mapped[NumpyArray] = mapped_column(Array("int64", 1))
-    strongest_preactivation: Mapped[NumpyArray] = mapped_column(Array("float32", 1))
-    top_images: Mapped[NumpyArray] = mapped_column(Array("int64", 2))
-    top_responses: Mapped[NumpyArray] = mapped_column(Array("float32", 2))
-    class_means: Mapped[NumpyArray] = mapped_column(Array("float32", 2))
-    images: Mapped[NumpyArray] = mapped_column(Array("uint8", 4))
+    n_reacting: Mapped[NumpyArray] = mapped_column(Array("int64", "maps"))
+    strongest_preactivation: Mapped[NumpyArray] = mapped_column(Array("float32", "maps"))
+    top_images: Mapped[NumpyArray] = mapped_column(Array("int64", "maps", "top"))
+    top_responses: Mapped[NumpyArray] = mapped_column(Array("float32", "maps", "top"))
+    class_means: Mapped[NumpyArray] = mapped_column(Array("float32", "maps", "classes"))
+    images: Mapped[NumpyArray] = mapped_column(Array("uint8", "images", *IMAGE))
     layer: Mapped[Layer] = relationship(lazy="joined")
 
     __table_args__ = (
         UniqueConstraint("layer_id", "spec_sha256"),
         CheckConstraint("kind IN ('fluctuation', 'data')"),
     )
+
+    def sizes(self) -> dict[str, int]:
+        """Its maps are those of the layer, its images those of the network."""
+        return sizes_of(self.layer)
 
     def pictures(self, map: int) -> NumpyArray:
         """The data set's images that a map responds to most: (n, height, width, channels)."""
@@ -67,12 +71,16 @@ class Null(Base):
     spec_sha256: Mapped[str]
     threshold: Mapped[float]
     feature_threshold: Mapped[float]
-    n_starts: Mapped[NumpyArray] = mapped_column(Array("int64", 1))
-    peaks: Mapped[NumpyArray] = mapped_column(Array("int64", 2))
-    features: Mapped[NumpyArray] = mapped_column(Array("int64", 2))
+    n_starts: Mapped[NumpyArray] = mapped_column(Array("int64", "maps"))
+    peaks: Mapped[NumpyArray] = mapped_column(Array("int64", "maps", "classes"))
+    features: Mapped[NumpyArray] = mapped_column(Array("int64", "maps", "classes"))
     layer: Mapped[Layer] = relationship(lazy="joined")
 
     __table_args__ = (UniqueConstraint("layer_id", "spec_sha256"),)
+
+    def sizes(self) -> dict[str, int]:
+        """Its maps are those of the layer."""
+        return sizes_of(self.layer)
 
 
 class Variety(Base):
@@ -105,16 +113,16 @@ class Variety(Base):
     median: Mapped[float | None]
     best_loss: Mapped[float]
     unlike_loss: Mapped[float | None]
-    starts: Mapped[NumpyArray] = mapped_column(Array("int64", 1))
-    losses: Mapped[NumpyArray] = mapped_column(Array("float32", 1))
-    patterns: Mapped[NumpyArray] = mapped_column(Array("int16", 1))
-    peaks: Mapped[NumpyArray] = mapped_column(Array("float16", 1))
-    features: Mapped[NumpyArray] = mapped_column(Array("float16", 1))
-    shifts: Mapped[NumpyArray] = mapped_column(Array("int16", 2))
-    images: Mapped[NumpyArray] = mapped_column(Array("uint8", 4))
-    unlike_losses: Mapped[NumpyArray] = mapped_column(Array("float32", 1))
-    unlike_alike: Mapped[NumpyArray] = mapped_column(Array("float32", 1))
-    unlike_images: Mapped[NumpyArray] = mapped_column(Array("uint8", 4))
+    starts: Mapped[NumpyArray] = mapped_column(Array("int64", "starts"))
+    losses: Mapped[NumpyArray] = mapped_column(Array("float32", "starts"))
+    patterns: Mapped[NumpyArray] = mapped_column(Array("int16", "starts"))
+    peaks: Mapped[NumpyArray] = mapped_column(Array("float16", "pairs"))
+    features: Mapped[NumpyArray] = mapped_column(Array("float16", "pairs"))
+    shifts: Mapped[NumpyArray] = mapped_column(Array("int16", "pairs", "directions"))
+    images: Mapped[NumpyArray] = mapped_column(Array("uint8", "shown", *IMAGE))
+    unlike_losses: Mapped[NumpyArray] = mapped_column(Array("float32", "unlike"))
+    unlike_alike: Mapped[NumpyArray] = mapped_column(Array("float32", "unlike"))
+    unlike_images: Mapped[NumpyArray] = mapped_column(Array("uint8", "unlike", *IMAGE))
     layer: Mapped[Layer] = relationship(lazy="joined")
     null: Mapped[Null] = relationship(lazy="joined")
 
@@ -124,6 +132,11 @@ class Variety(Base):
         CheckConstraint("n_patterns > 0"),
         CheckConstraint("commonest BETWEEN 0 AND 1"),
     )
+
+    def sizes(self) -> dict[str, int]:
+        """As many restarts as it says, all pairs of them, and images as the network takes them."""
+        pairs = self.n_starts * (self.n_starts - 1) // 2
+        return {**sizes_of(self.layer), "starts": self.n_starts, "pairs": pairs, "directions": 2}
 
 
 class Correspondence(Base):
@@ -150,8 +163,8 @@ class Correspondence(Base):
     images_sha256: Mapped[str]
     median: Mapped[float]
     shuffled_median: Mapped[float]
-    scores: Mapped[NumpyArray] = mapped_column(Array("float16", 2))
-    shuffled: Mapped[NumpyArray] = mapped_column(Array("float16", 2))
+    scores: Mapped[NumpyArray] = mapped_column(Array("float16", "maps", "other_maps"))
+    shuffled: Mapped[NumpyArray] = mapped_column(Array("float16", "maps", "other_maps"))
     layer: Mapped[Layer] = relationship(foreign_keys=[layer_id], lazy="joined")
     other: Mapped[Layer] = relationship(foreign_keys=[other_id], lazy="joined")
 
@@ -160,3 +173,7 @@ class Correspondence(Base):
         CheckConstraint("relation IN ('order', 'weights', 'both', 'untrained')"),
         CheckConstraint("way IN ('activations', 'oips')"),
     )
+
+    def sizes(self) -> dict[str, int]:
+        """The maps of both layers."""
+        return {**sizes_of(self.layer), "other_maps": sizes_of(self.other)["maps"]}

@@ -1,14 +1,18 @@
-"""Arrays in database columns: NumPy's own ``.npy`` bytes by zlib, with declared type and rank.
+"""Arrays in database columns: NumPy's own ``.npy`` bytes by zlib, with declared type and axes.
 
 The format can't carry code (pickle is refused), and Python reads it without us:
 ``np.load(io.BytesIO(zlib.decompress(value)))``. Older databases hold some arrays without zlib.
+What an array says of itself is compared with what it must be before memory is asked for.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import zlib
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import LargeBinary
 from sqlalchemy.types import TypeDecorator
@@ -24,8 +28,29 @@ else:
     NumpyArray = Any
 
 _MAGIC = b"\x93NUMPY"
-# No array of ours is larger; a few bytes from a stranger could swell beyond the memory.
-_LARGEST = 1 << 30
+# In bytes. No array of ours is larger; a few bytes from a stranger could swell beyond the memory.
+_LARGEST = 1 << 28
+# The header of such an array has 128 bytes.
+_LONGEST_HEADER = 1024
+# So many packed bytes become 16 MB at most.
+_PIECE = 1 << 14
+
+
+class Header(NamedTuple):
+    """What an array says of itself, and its bytes behind that, which aren't read yet."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    is_transposed: bool
+    pieces: Iterator[bytes]
+
+
+class Packed(NamedTuple):
+    """An array as a row holds it until somebody asks for it."""
+
+    value: bytes
+    dtype: str
+    axes: tuple[str, ...]
 
 
 def is_packed(value: bytes) -> bool:
@@ -34,49 +59,141 @@ def is_packed(value: bytes) -> bool:
 
 
 def packed(array: np.ndarray) -> bytes:
-    """An array as bytes."""
+    """An array as bytes.
+
+    Raises
+    ------
+    OipError
+        If it is larger than any that would be read again.
+    """
     import numpy as np
 
+    if array.nbytes > _LARGEST:
+        raise OipError(f"an array of {array.nbytes / 1e6:.0f} MB is too large to be stored")
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return zlib.compress(buffer.getvalue())
 
 
-def unpacked(value: bytes) -> np.ndarray:
-    """The array that `packed` took apart.
+def header_of(value: bytes) -> Header:
+    """The header of an array that was packed; nothing else is unpacked.
 
     Raises
     ------
     OipError
-        If the bytes are none.
+        If the bytes don't begin like an array of numbers or texts.
+    """
+    from numpy.lib import format as npy
+
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    try:
+        pieces, head = _pieces(value), b""
+        while len(head) < _LONGEST_HEADER and (piece := next(pieces, b"")):
+            head += piece
+        file = io.BytesIO(head)
+        read_header = readers[npy.read_magic(file)]
+        shape, is_transposed, dtype = read_header(file, max_header_size=_LONGEST_HEADER)
+    except (ValueError, KeyError, TypeError, RecursionError, MemoryError, zlib.error) as error:
+        raise _damaged(error) from None
+    if dtype.hasobject or min(shape, default=0) < 0:
+        raise _damaged("it holds no numbers")
+    return Header(dtype, shape, is_transposed, chain([head[file.tell() :]], pieces))
+
+
+def unpacked(
+    value: bytes,
+    dtype: str | None = None,
+    axes: tuple[str, ...] = (),
+    sizes: Mapping[str, int] | None = None,
+) -> np.ndarray:
+    """The array that `packed` took apart.
+
+    Parameters
+    ----------
+    value
+        Bytes, whoever wrote them.
+    dtype, axes
+        Its type and the names of its axes; of any type and rank without them.
+    sizes
+        How long some of the axes must be.
+
+    Raises
+    ------
+    OipError
+        If the bytes are no array, or another one than it must be.
     """
     import numpy as np
 
+    header = header_of(value)
+    if dtype is not None and (header.dtype != dtype or len(header.shape) != len(axes)):
+        raise OipError(
+            f"the database holds an array of {header.dtype} with {len(header.shape)} axes where "
+            f"{dtype} with {len(axes)} belongs"
+        )
+    known = sizes or {}
+    named = zip(axes, header.shape, strict=False)
+    wanted = tuple(known.get(axis, n) for axis, n in named) if axes else header.shape
+    if wanted != header.shape:
+        raise OipError(f"it has the shape {header.shape}, not {wanted}")
+    n_bytes = math.prod(header.shape) * header.dtype.itemsize
+    if n_bytes > _LARGEST:
+        raise OipError(f"it has the shape {header.shape}, and no array of ours is as large")
+    array = np.empty(header.shape, header.dtype, "F" if header.is_transposed else "C")
+    memory = array.reshape(-1, order="A").view(np.uint8) if n_bytes else np.empty(0, np.uint8)
+    filled = 0
     try:
-        if not value.startswith(_MAGIC):
-            value = zlib.decompressobj().decompress(value, _LARGEST)
-        return np.asarray(np.load(io.BytesIO(value), allow_pickle=False))
-    except (ValueError, EOFError, OSError, TypeError, zlib.error) as error:
-        raise OipError(f"the database holds a damaged array: {error}") from None
+        for piece in header.pieces:
+            if filled + len(piece) > n_bytes:
+                raise ValueError("it is longer than it says")
+            memory[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+            filled += len(piece)
+    except (ValueError, zlib.error) as error:
+        raise _damaged(error) from None
+    if filled < n_bytes:
+        raise _damaged("it is cut short")
+    return array
+
+
+def _pieces(value: bytes) -> Iterator[bytes]:
+    """The bytes inside, little by little, so that few bytes can't become very many."""
+    if value.startswith(_MAGIC):
+        yield value
+        return
+    unzip = zlib.decompressobj()
+    for place in range(0, len(value), _PIECE):
+        if piece := unzip.decompress(value[place : place + _PIECE]):
+            yield piece
+        if unzip.unused_data or (unzip.eof and place + _PIECE < len(value)):
+            raise ValueError("something follows its end")
+    if not unzip.eof:
+        raise ValueError("it is cut short")
+
+
+def _damaged(reason: object) -> OipError:
+    line = " ".join(str(reason).split())[:100]
+    return OipError(f"the database holds a damaged array: {line}")
 
 
 class Array(TypeDecorator[NumpyArray]):
-    """A column of arrays of one type and rank.
+    """A column of arrays of one type.
+
+    Rows hold such an array as `Packed`. `Base` unpacks it when it is asked for, since only the
+    row knows its shape.
 
     Parameters
     ----------
     dtype : str
         For example ``float32``.
-    ndim : int
-        Number of axes.
+    axes : str
+        The names of its axes. How long they are says `Base.sizes`, where that is known.
     """
 
     impl = LargeBinary
     cache_ok = True
 
-    def __init__(self, dtype: str, ndim: int) -> None:
+    def __init__(self, dtype: str, *axes: str) -> None:
         super().__init__()
-        self.dtype, self.ndim = dtype, ndim
+        self.dtype, self.axes = dtype, axes
 
     def compare_values(self, x: Any, y: Any) -> bool:
         """Whether a row needs to be written, because its array is another one."""
@@ -88,26 +205,22 @@ class Array(TypeDecorator[NumpyArray]):
         """Bytes to be stored."""
         if value is None:
             return None
-        if value.ndim != self.ndim:
-            raise ValueError(f"an array with {self.ndim} axes is needed, not {value.shape}")
+        if value.ndim != len(self.axes):
+            raise ValueError(f"an array with {len(self.axes)} axes is needed, not {value.shape}")
         import numpy as np
 
         return packed(np.ascontiguousarray(value, self.dtype))
 
-    def process_result_value(self, value: bytes | None, dialect: Any) -> np.ndarray | None:
-        """The stored array.
+    def process_result_value(self, value: bytes | None, dialect: Any) -> Any:
+        """The stored array, still packed.
 
         Raises
         ------
         OipError
-            If the bytes are no array of the declared type and rank.
+            If it isn't bytes.
         """
         if value is None:
             return None
-        array = unpacked(value)
-        if array.dtype != self.dtype or array.ndim != self.ndim:
-            raise OipError(
-                f"the database holds an array of {array.dtype} with {array.ndim} axes where "
-                f"{self.dtype} with {self.ndim} belongs"
-            )
-        return array
+        if not isinstance(value, bytes):
+            raise OipError(f"the database holds {str(value)[:40]!r} where an array belongs")
+        return Packed(value, self.dtype, self.axes)

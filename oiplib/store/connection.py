@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQL
 from sqlalchemy.orm import Session, sessionmaker
 
 from ..errors import InputError, OipError
+from ..values import parsed
 from . import schema
 from .address import (
     begin,
@@ -40,7 +41,8 @@ class Connected:
                 "another with --db"
             )
         try:
-            self._engine = create_engine(immutable_url(self.url) if self.is_file else self.url)
+            url = immutable_url(self.url) if self.is_file else self.url
+            self._engine = create_engine(url, json_deserializer=parsed)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InputError(f"{self.name} can't be used as a database: {error}") from None
         self.is_sqlite = self._engine.dialect.name == "sqlite"

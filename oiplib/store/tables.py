@@ -21,7 +21,7 @@ from sqlalchemy.types import JSON, TypeDecorator
 
 from ..errors import OipError
 from ..values import Inputs, start_of
-from .arrays import Array, NumpyArray
+from .arrays import Array, NumpyArray, Packed, unpacked
 
 #: The names of an OIP's plain values.
 ROW_FIELDS = (
@@ -57,9 +57,9 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-def _large(dtype: str, ndim: int) -> MappedColumn[Any]:
+def _large(dtype: str, *axes: str) -> MappedColumn[Any]:
     """A column of arrays that comes with `Store.oip` and `Store.oips` only."""
-    return mapped_column(Array(dtype, ndim), deferred=True)
+    return mapped_column(Array(dtype, *axes), deferred=True)
 
 
 class Base(DeclarativeBase):
@@ -72,17 +72,52 @@ class Base(DeclarativeBase):
     }
 
     def __getattribute__(self, name: str) -> Any:
-        """A value of the row; an error of ours where it wasn't loaded.
+        """A value of the row; an error of ours where it wasn't loaded, or is a damaged array.
 
-        Rows are handed out without a connection, so nothing is loaded later.
+        Rows are handed out without a connection, so nothing is loaded later. An array is unpacked
+        when it is asked for the first time.
         """
         try:
-            return super().__getattribute__(name)
+            value = super().__getattribute__(name)
         except DetachedInstanceError:
             raise OipError(
                 f"{name} of this {type(self).__name__.lower()} wasn't loaded: "
                 "ask the store for the row itself"
             ) from None
+        if type(value) is Packed:
+            try:
+                value = vars(self)[name] = unpacked(*value, self.sizes())
+            except (OipError, TypeError) as error:  # a stranger's row may hold anything
+                raise OipError(f"{self.row_name}: {name}: {error}") from None
+        return value
+
+    @property
+    def row_name(self) -> str:
+        """What messages call the row."""
+        return f"{self.__tablename__} row {vars(self).get('id')}"
+
+    def sizes(self) -> dict[str, int]:
+        """How long the axes of the row's arrays must be, as far as the row tells."""
+        return {}
+
+
+#: The axes of an image.
+IMAGE = ("height", "width", "channels")
+
+
+def sizes_of(layer: Layer | None) -> dict[str, int]:
+    """The maps of a layer, and the images that its network takes.
+
+    Raises
+    ------
+    OipError
+        If there is no such layer.
+    """
+    if layer is None:
+        raise OipError("its layer doesn't exist")
+    network = layer.network
+    image = network.image_height, network.image_width, network.image_channels
+    return {"maps": layer.n_maps, **dict(zip(IMAGE, image, strict=True))}
 
 
 class Network(Base):
@@ -109,7 +144,7 @@ class Network(Base):
     # Where its images come from and what they show; see `oiplib.study.networks`.
     dataset: Mapped[dict[str, Any] | None]
     # Its outputs on a few fixed images, as the model gave them when it was taken in.
-    probe: Mapped[NumpyArray | None] = mapped_column(Array("float32", 1), deferred=True)
+    probe: Mapped[NumpyArray | None] = mapped_column(Array("float32", "outputs"), deferred=True)
     history: Mapped[dict[str, Any]]
     accuracy: Mapped[float | None]
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
@@ -189,15 +224,19 @@ class Screening(Base):
     first: Mapped[int] = mapped_column(BigInteger)
     last: Mapped[int] = mapped_column(BigInteger)
     n_patterns: Mapped[int] = mapped_column(BigInteger)
-    n_reacting: Mapped[NumpyArray] = mapped_column(Array("int64", 1))
-    top_indices: Mapped[NumpyArray] = mapped_column(Array("int64", 2))
-    top_responses: Mapped[NumpyArray] = mapped_column(Array("float32", 2))
-    top_preactivations: Mapped[NumpyArray] = mapped_column(Array("float32", 2))
-    edges: Mapped[NumpyArray] = mapped_column(Array("float64", 1))
-    histogram: Mapped[NumpyArray] = mapped_column(Array("int64", 2))
+    n_reacting: Mapped[NumpyArray] = mapped_column(Array("int64", "maps"))
+    top_indices: Mapped[NumpyArray] = mapped_column(Array("int64", "maps", "top"))
+    top_responses: Mapped[NumpyArray] = mapped_column(Array("float32", "maps", "top"))
+    top_preactivations: Mapped[NumpyArray] = mapped_column(Array("float32", "maps", "top"))
+    edges: Mapped[NumpyArray] = mapped_column(Array("float64", "edges"))
+    histogram: Mapped[NumpyArray] = mapped_column(Array("int64", "maps", "classes"))
     layer: Mapped[Layer] = relationship(lazy="joined")
 
     __table_args__ = (UniqueConstraint("layer_id", "spec_sha256", "first", "last"),)
+
+    def sizes(self) -> dict[str, int]:
+        """Its maps are those of the layer."""
+        return sizes_of(self.layer)
 
 
 class Scan(Base):
@@ -243,8 +282,8 @@ class Rung(Base):
     scan_id: Mapped[int] = mapped_column(ForeignKey("scans.id"), index=True)
     number: Mapped[int]
     steps: Mapped[int]
-    starts: Mapped[NumpyArray] = mapped_column(Array("int64", 1))
-    losses: Mapped[NumpyArray] = mapped_column(Array("float32", 1))
+    starts: Mapped[NumpyArray] = mapped_column(Array("int64", "starts"))
+    losses: Mapped[NumpyArray] = mapped_column(Array("float32", "starts"))
 
     __table_args__ = (UniqueConstraint("scan_id", "number"),)
 
@@ -273,12 +312,12 @@ class Oip(Base):
     stop_reason: Mapped[str]
     created: Mapped[datetime]
     # The large columns stand last, because SQLite reads a row up to the last column asked for.
-    image: Mapped[NumpyArray] = _large("float32", 3)
-    report_steps: Mapped[NumpyArray] = _large("int64", 1)
+    image: Mapped[NumpyArray] = _large("float32", *IMAGE)
+    report_steps: Mapped[NumpyArray] = _large("int64", "reports")
     # Pictures with 0 for the darkest and 255 for the brightest pixel, of the best OIP of a
     # search only. A replay gives those of the others.
-    frames: Mapped[NumpyArray] = _large("uint8", 4)
-    trace: Mapped[NumpyArray] = _large("float32", 1)
+    frames: Mapped[NumpyArray] = _large("uint8", "reports", *IMAGE)
+    trace: Mapped[NumpyArray] = _large("float32", "losses")
     layer: Mapped[Layer] = relationship(lazy="joined")
 
     __table_args__ = (
@@ -288,6 +327,10 @@ class Oip(Base):
         CheckConstraint("steps >= 0"),
         CheckConstraint("origin IN ('fluctuation', 'pattern', 'revival')"),
     )
+
+    def sizes(self) -> dict[str, int]:
+        """Images as its network takes them, and a loss before each step and after the last."""
+        return {**sizes_of(self.layer), "losses": self.steps + 1}
 
     @property
     def caption(self) -> str:

@@ -7,6 +7,7 @@ made of, and the responses to all OIPs and to their starts. What takes an ascent
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session, undefer
 from ..errors import OipError
 from ..progress import bar
 from ..store import (
+    Array,
     Correspondence,
     Layer,
     Network,
@@ -86,8 +88,7 @@ def problems(store: Store) -> Iterator[str]:
         with bar(n_rows, "Check", "rows") as progress:
             for kind, check in _CHECKS.items():
                 for id in ids[kind]:
-                    for problem in _of_row(session, kind, id, check):
-                        yield f"{kind.__tablename__} row {id}: {problem}"
+                    yield from _of_row(session, kind, id, check)
                     progress.update(1)
             for network in ids[Network]:
                 yield from _of_responses(store, session, network, progress)
@@ -105,16 +106,45 @@ def _of_file(session: Session) -> Iterator[str]:
 def _of_row(
     session: Session, kind: type[Any], id: int, check: Callable[[Any], Iterator[str]]
 ) -> Iterator[str]:
+    name, damages = f"{kind.__tablename__} row {id}: ", []
     try:
-        yield from check(_whole(session, kind, id))
+        row = _whole(session, kind, id)
+        damages = list(_arrays(row))
+        yield from (name + problem for problem in damages)
+        yield from (name + problem for problem in check(row))
     except SQLAlchemyError as error:
-        yield " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+        yield name + " ".join(str(getattr(error, "orig", None) or error).split())[:200]
     except OipError as error:
-        yield str(error)
+        problem = str(error).removeprefix(name)
+        if problem not in damages:
+            yield name + problem
     except _UNREADABLE as error:
-        yield f"can't be read: {type(error).__name__}: {error}"
+        yield f"{name}can't be read: {type(error).__name__}: {str(error)[:200]}"
     finally:
         session.expunge_all()
+
+
+def _arrays(row: Any) -> Iterator[str]:
+    """Whether each array can be read, is as large as others of the row say, and finite."""
+    lengths: dict[str, tuple[str, int]] = {}
+    for column in row.__mapper__.column_attrs:
+        kind = column.columns[0].type
+        if not isinstance(kind, Array):
+            continue
+        name = column.key
+        try:
+            values = getattr(row, name)
+        except OipError as error:
+            yield str(error).removeprefix(f"{row.row_name}: ")
+            continue
+        if values is None:
+            continue
+        if not np.isfinite(values).all():
+            yield f"{name} has values that aren't finite"
+        for axis, length in zip(kind.axes, values.shape, strict=True):
+            other, known = lengths.setdefault(axis, (name, length))
+            if known != length:
+                yield f"{name} has {length} {axis}, and {other} has {known}"
 
 
 def _whole(session: Session, kind: type[Any], id: int) -> Any:
@@ -176,7 +206,6 @@ def _oip(row: Oip) -> Iterator[str]:
     from ..engine.ascent import STOP_REASONS
 
     network = row.layer.network
-    image = network.image_height, network.image_width, network.image_channels
     start, climb = start_of(row.start), climb_of(row.spec)
     n_steps = sum(stage.n_epochs - 1 for stage in stages_of(row.spec))
     if climb.sha256 != row.spec_sha256:
@@ -190,16 +219,13 @@ def _oip(row: Oip) -> Iterator[str]:
     if row.stop_reason not in STOP_REASONS or (row.stop_reason == "converged" and not may_converge):
         yield f"it can't have ended by {str(row.stop_reason)[:40]!r}"
     yield from _target(row)
-    yield from _array("image", row.image, image)
-    yield from _array("frames", row.frames, (len(row.report_steps), *image))
-    yield from _array("trace", row.trace, (row.steps + 1,))
     if not 0 <= row.steps <= n_steps:
         yield f"{row.steps} steps, where its ascents have {n_steps}"
-    elif row.trace.shape == (row.steps + 1,) and float(row.trace[-1]) != row.loss:
+    elif float(row.trace[-1]) != row.loss:
         yield f"its trace ends at {row.trace[-1]:g}, its loss is {row.loss:g}"
     if row.origin not in (start.origin, "revival"):
         yield f"its origin isn't {row.origin}"
-    if len(row.trace) and not row.loss > row.trace[0]:
+    if not row.loss > row.trace[0]:
         yield "its loss didn't rise"
 
 
@@ -215,72 +241,50 @@ def _scan(row: Scan) -> Iterator[str]:
     if not row.rungs:
         yield "its rungs are missing"
     for rung in row.rungs:
-        yield from _array(f"losses of rung {rung.number}", rung.losses, rung.starts.shape)
+        yield from (f"rung {rung.number}: {problem}" for problem in _arrays(rung))
 
 
 def _screening(row: Screening) -> Iterator[str]:
-    spec, n_maps = ScreeningSpec.from_dict(row.spec), row.layer.n_maps
+    spec = ScreeningSpec.from_dict(row.spec)
     yield from _hash(spec, row)
     if not 0 <= row.first < row.last <= spec.grid.n_patterns:
         yield "it isn't part of a grid"
-    yield from _array("n_reacting", row.n_reacting, (n_maps,))
-    for name in ("top_indices", "top_responses", "top_preactivations"):
-        yield from _array(name, getattr(row, name), (n_maps, row.top_indices.shape[-1]))
-    yield from _array("histogram", row.histogram, (n_maps, len(row.edges) - 1))
-    if row.histogram.shape[0] == n_maps and (row.histogram.sum(axis=1) != row.n_reacting).any():
+    if row.histogram.shape[1] != len(row.edges) - 1:
+        yield "its histogram has other classes than edges"
+    if (row.histogram.sum(axis=1) != row.n_reacting).any():
         yield "its histogram doesn't add up to the patterns with a response"
 
 
 def _reaction(row: Reaction) -> Iterator[str]:
-    spec, n_maps = ReactionSpec.from_dict(row.spec), row.layer.n_maps
+    spec = ReactionSpec.from_dict(row.spec)
     yield from _hash(spec, row)
     if row.kind != spec.kind:
         yield f"its kind isn't {row.kind}, but {spec.kind}"
-    for name in ("n_reacting", "strongest_preactivation"):
-        yield from _array(name, getattr(row, name), (n_maps,))
-    for name in ("top_images", "top_responses"):
-        yield from _array(name, getattr(row, name), (n_maps, row.top_images.shape[-1]))
-    yield from _array("class_means", row.class_means, (n_maps, row.class_means.shape[-1]))
-    if row.kind == "data":
-        network = row.layer.network
-        image = network.image_height, network.image_width, network.image_channels
-        yield from _array("images", row.images, (len(np.unique(row.top_images)), *image))
+    if row.kind == "data" and len(row.images) != len(np.unique(row.top_images)):
+        yield "its images aren't the top ones, each once"
 
 
 def _null(row: Null) -> Iterator[str]:
     from ..analysis.variety import threshold
 
-    spec, n_maps = NullSpec.from_dict(row.spec), row.layer.n_maps
+    spec = NullSpec.from_dict(row.spec)
     yield from _hash(spec, row)
-    yield from _array("n_starts", row.n_starts, (n_maps,))
     for name, limit in (("peaks", row.threshold), ("features", row.feature_threshold)):
         counts = getattr(row, name)
-        yield from _array(name, counts, (n_maps, spec.n_classes))
-        if counts.any() and threshold(counts.sum(axis=0), spec.quantile) != limit:
+        if counts.shape[1] != spec.n_classes:
+            yield f"{name} has {counts.shape[1]} classes, not {spec.n_classes}"
+        elif counts.any() and threshold(counts.sum(axis=0), spec.quantile) != limit:
             yield f"the threshold of its {name} isn't {limit:g}"
 
 
 def _variety(row: Variety) -> Iterator[str]:
     spec = VarietySpec.from_dict(row.spec)
-    n, pairs = row.n_starts, row.n_starts * (row.n_starts - 1) // 2
-    network = row.layer.network
-    image = network.image_height, network.image_width, network.image_channels
     yield from _hash(spec, row)
     if (row.null.layer_id, row.null.spec_sha256) != (row.layer_id, spec.null.sha256):
         yield "its null isn't that of its layer and spec"
     yield from _map(row.map, row.layer)
-    for name, shape in {
-        "starts": (n,),
-        "losses": (n,),
-        "patterns": (n,),
-        "peaks": (pairs,),
-        "features": (pairs,),
-        "shifts": (pairs, 2),
-        "images": (min(spec.n_images, row.n_patterns), *image),
-        "unlike_alike": row.unlike_losses.shape,
-        "unlike_images": (len(row.unlike_losses), *image),
-    }.items():
-        yield from _array(name, getattr(row, name), shape)
+    if len(row.images) != min(spec.n_images, row.n_patterns):
+        yield f"it has {len(row.images)} images of its {row.n_patterns} patterns"
     if set(row.patterns.tolist()) != set(range(row.n_patterns)):
         yield f"its restarts don't show {row.n_patterns} patterns"
     different = row.unlike_losses[row.unlike_alike < row.null.threshold]
@@ -300,9 +304,6 @@ def _correspondence(row: Correspondence) -> Iterator[str]:
     yield from _hash(CorrespondenceSpec.from_dict(row.spec), row)
     if row.way not in WAYS or row.relation not in (*RELATIONS, "untrained"):
         yield "its relation or its way isn't one of those that there are"
-    shape = row.layer.n_maps, row.other.n_maps
-    for name in ("scores", "shuffled"):
-        yield from _array(name, getattr(row, name), shape)
 
 
 def _hash(spec: Spec, row: Any) -> Iterator[str]:
@@ -326,13 +327,6 @@ def _target(row: Oip | Scan) -> Iterator[str]:
         )
     except OipError as error:
         yield str(error)
-
-
-def _array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Iterator[str]:
-    if values.shape != shape:
-        yield f"{name} has the shape {values.shape}, not {shape}"
-    elif not np.isfinite(values).all():
-        yield f"{name} has values that aren't finite"
 
 
 _CHECKS: dict[type[Any], Callable[[Any], Iterator[str]]] = {
@@ -372,7 +366,7 @@ def _readable(session: Session, id: int) -> Oip | None:
     """An OIP whose row has no problem of its own."""
     try:
         oip: Oip = _whole(session, Oip, id)
-        return None if next(_oip(oip), None) else oip
+        return None if next(chain(_arrays(oip), _oip(oip)), None) else oip
     except (SQLAlchemyError, OipError, *_UNREADABLE):
         return None
     finally:

@@ -48,6 +48,7 @@ from .starts import (
     start_of,
 )
 from .studies import StudySpec
+from .texts import parsed
 from .varieties import CorrespondenceSpec, NullSpec, ReactionSpec, VarietySpec
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "objective_of",
     "parse_objective",
     "parse_ranges",
+    "parsed",
     "prior_in",
     "prior_of",
     "resolved",

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InputError
-from .fields import choice, count, instance, number, sequence
+from .fields import MANY, choice, count, instance, number, sequence
 from .priors import Prior, prior_of
 from .spec import Spec
 
 OBJECTIVES = ("response", "pre-activation", "peak pre-activation")
 SCHEDULES = ("constant", "cosine")
+
+# In units of the image's deviation. Behind a step of 1 hardly anything is left of the image.
+_LARGEST_STEP = 1e6
+_MOST_STAGES = 100
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,9 @@ class AscentSpec(Spec):
     prior: Prior = field(default_factory=Prior)
 
     def __post_init__(self) -> None:
-        self._set("n_epochs", count("n_epochs", self.n_epochs, 1))
-        self._set("epsilon", number("epsilon", self.epsilon, above=0.0))
-        self._set("n_steps", count("n_steps", self.n_steps, 0))
+        self._set("n_epochs", count("n_epochs", self.n_epochs, 1, MANY))
+        self._set("epsilon", number("epsilon", self.epsilon, above=0.0, high=_LARGEST_STEP))
+        self._set("n_steps", count("n_steps", self.n_steps, 0, 62))
         self._set("conv_criterion", number("conv_criterion", self.conv_criterion, low=0.0))
         self._set("stop_with_convergence", bool(self.stop_with_convergence))
         choice("objective", self.objective, OBJECTIVES)
@@ -90,8 +94,8 @@ class ClimbSpec(Spec):
         self._set("stages", tuple(sequence("stages", self.stages)))
         for stage in self.stages:
             instance("stages", stage, AscentSpec)
-        if not self.stages:
-            raise InputError("a climb has at least one stage")
+        if not 1 <= len(self.stages) <= _MOST_STAGES:
+            raise InputError(f"a climb has 1 to {_MOST_STAGES} stages, not {len(self.stages)}")
 
 
 def led_by(climb: AscentSpec | ClimbSpec, prior: Prior | str) -> AscentSpec | ClimbSpec:

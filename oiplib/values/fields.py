@@ -28,8 +28,14 @@ def sequence(name: str, value: Any) -> Sequence[Any]:
     return value
 
 
-def count(name: str, value: Any, low: int) -> int:
-    """The value as a whole number of at least `low`."""
+#: The largest whole number that a database keeps.
+LARGEST = 2**63 - 1
+#: How many of anything somebody may ask for that takes time or memory; more is a slip.
+MANY = 10**6
+
+
+def count(name: str, value: Any, low: int, high: int = LARGEST) -> int:
+    """The value as a whole number from `low` to `high`."""
     try:
         whole = int(value)
     except (TypeError, ValueError, OverflowError):
@@ -38,6 +44,8 @@ def count(name: str, value: Any, low: int) -> int:
         raise InputError(f"{name} must be a whole number, not {value!r}")
     if whole < low:
         raise InputError(f"{name} must be at least {low}, not {whole}")
+    if whole > high:
+        raise InputError(f"{name} must be at most {high:,}")
     return whole
 
 

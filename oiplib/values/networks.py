@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import InputError
-from .fields import count, number, sequence
+from .fields import MANY, count, number, sequence
 from .spec import Spec
 
 
@@ -51,14 +51,14 @@ class CnnSpec(Spec):
     order_seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.dataset:
+        if not isinstance(self.dataset, str) or not self.dataset:
             raise InputError("dataset must be a name or the path of an .npz file")
-        self._set("maps", tuple(count("maps", n, 1) for n in sequence("maps", self.maps)))
+        self._set("maps", tuple(count("maps", n, 1, MANY) for n in sequence("maps", self.maps)))
         if not self.maps:
             raise InputError("maps must name at least one convolutional layer")
-        self._set("dense", tuple(count("dense", n, 1) for n in sequence("dense", self.dense)))
+        self._set("dense", tuple(count("dense", n, 1, MANY) for n in sequence("dense", self.dense)))
         for name in ("kernel", "epochs", "batch_size"):
-            self._set(name, count(name, getattr(self, name), 1))
+            self._set(name, count(name, getattr(self, name), 1, MANY))
         for name in ("learning_rate", "final_learning_rate"):
             self._set(name, number(name, getattr(self, name), above=0.0))
         self._set("momentum", number("momentum", self.momentum, low=0.0, below=1.0))

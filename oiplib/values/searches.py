@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from .ascents import AscentSpec, ClimbSpec
-from .fields import choice, count, instance, number, sequence
+from .fields import MANY, choice, count, instance, number, sequence
 from .priors import Prior, prior_of
 from .spec import Spec
 from .starts import FluctuationSpec, GridSpec
@@ -34,7 +34,7 @@ class TrialSpec(Spec):
     ascent: AscentSpec = field(default_factory=AscentSpec)
 
     def __post_init__(self) -> None:
-        self._set("n_trials", count("n_trials", self.n_trials, 1))
+        self._set("n_trials", count("n_trials", self.n_trials, 1, MANY))
         instance("fluctuation", self.fluctuation, FluctuationSpec)
         instance("ascent", self.ascent, AscentSpec)
 
@@ -76,12 +76,12 @@ class ScreeningSpec(Spec):
 
     def __post_init__(self) -> None:
         instance("grid", self.grid, GridSpec)
-        self._set("n_top", count("n_top", self.n_top, 1))
+        self._set("n_top", count("n_top", self.n_top, 1, MANY))
         decades = tuple(count("decades", n, -30) for n in sequence("decades", self.decades))
         if len(decades) != 2 or not decades[0] < decades[1] <= 30:
             raise InputError(f"decades are two increasing powers of ten, not {self.decades}")
         self._set("decades", decades)
-        self._set("n_bins", count("n_bins", self.n_bins, 1))
+        self._set("n_bins", count("n_bins", self.n_bins, 1, 1000))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class RungSpec(Spec):
     ascent: AscentSpec
 
     def __post_init__(self) -> None:
-        self._set("n_starts", count("n_starts", self.n_starts, 0))
+        self._set("n_starts", count("n_starts", self.n_starts, 0, MANY))
         instance("ascent", self.ascent, AscentSpec)
 
 
@@ -168,11 +168,11 @@ class ScanSpec(Spec):
         if self.strategy == "article" and len(rungs) != 2:
             raise InputError(f"the article's strategy has two rungs, not {len(rungs)}")
         self._set("rungs", rungs)
-        self._set("n_oips", count("n_oips", self.n_oips, 0))
+        self._set("n_oips", count("n_oips", self.n_oips, 0, MANY))
         self._set("seed", count("seed", self.seed, 0))
-        self._set("n_top", count("n_top", self.n_top, 1))
+        self._set("n_top", count("n_top", self.n_top, 1, MANY))
         self._set("alike", number("alike", self.alike, low=-1.0, high=1.0))
-        self._set("oversampling", count("oversampling", self.oversampling, 1))
+        self._set("oversampling", count("oversampling", self.oversampling, 1, 1000))
         self._set("keeps_frames", bool(self.keeps_frames))
 
     def default_of(self, name: str) -> Any:

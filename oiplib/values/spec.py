@@ -14,7 +14,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from ..errors import InputError
+from ..errors import InputError, OipError
+from .texts import parsed
 
 
 class Text:
@@ -74,8 +75,10 @@ class Spec:
             If the text isn't JSON, or describes no spec of this class.
         """
         try:
-            return cls.from_dict(json.loads(text))
-        except json.JSONDecodeError as error:
+            return cls.from_dict(parsed(text))
+        except InputError:
+            raise
+        except OipError as error:
             raise InputError(f"not the JSON of a {cls.__name__}: {error}") from None
 
     @classmethod
@@ -119,7 +122,7 @@ def _unplain(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     fields = {name: _unplain(item) for name, item in value.items() if name != "kind"}
-    kind = Spec._kinds.get(value.get("kind", ""))
+    kind = Spec._kinds.get(str(value.get("kind", "")))
     if kind is None:
         raise TypeError(f"unknown kind {value.get('kind')!r}")
     return kind(**fields)

@@ -10,7 +10,11 @@ from .fields import count, instance, number, sequence
 from .spec import Spec
 
 # Far beyond any image here: what is larger is a slip, and would fill the memory.
-_LARGEST_GRID = 4096
+_LARGEST_GRID = 512
+_MOST_GRIDS = 16
+
+# With more cells, even two values make more patterns than can be numbered.
+_MOST_CELLS = 62
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class FluctuationSpec(Spec):
                 f"fluctuations need one factor per grid: {len(self.grids)} grids, "
                 f"{len(self.factors)} factors"
             )
+        if len(self.grids) > _MOST_GRIDS:
+            raise InputError(f"fluctuations have at most {_MOST_GRIDS} grids")
         if not any(self.factors):
             raise InputError("fluctuations need at least one factor that isn't 0")
 
@@ -65,11 +71,11 @@ class GridSpec(Spec):
     def __post_init__(self) -> None:
         values = sequence("values", self.values)
         self._set("values", tuple(number("values", v, low=0.0, high=1.0) for v in values))
-        self._set("rows", count("rows", self.rows, 1))
-        self._set("columns", count("columns", self.columns, 1))
+        for name in ("rows", "columns"):
+            self._set(name, count(name, getattr(self, name), 1, _MOST_CELLS))
         if not 2 <= len(self.values) <= 16 or list(self.values) != sorted(set(self.values)):
             raise InputError(f"values must be 2 to 16 increasing numbers, not {self.values}")
-        if self.n_patterns > 2**62:
+        if self.rows * self.columns > _MOST_CELLS or self.n_patterns > 2**62:
             raise InputError(
                 f"{len(self.values)} values on a {self.rows}x{self.columns} grid are more "
                 "patterns than an index can count: choose fewer values or cells"

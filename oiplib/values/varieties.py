@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from .ascents import AscentSpec, ClimbSpec
-from .fields import count, instance, number, sequence
+from .fields import MANY, count, instance, number, sequence
 from .searches import ScanSpec
 from .spec import Spec
 from .starts import FluctuationSpec
@@ -38,8 +38,8 @@ class ReactionSpec(Spec):
     def __post_init__(self) -> None:
         if self.random is not None:
             instance("random", self.random, FluctuationSpec)
-        self._set("n_images", count("n_images", self.n_images, 1))
-        self._set("n_top", count("n_top", self.n_top, 1))
+        self._set("n_images", count("n_images", self.n_images, 1, MANY))
+        self._set("n_top", count("n_top", self.n_top, 1, MANY))
         if not isinstance(self.data, str) or (self.random is not None and self.data):
             raise InputError("data names a data set by its SHA-256; random images have none")
 
@@ -91,11 +91,11 @@ class NullSpec(Spec):
     def __post_init__(self) -> None:
         instance("fluctuation", self.fluctuation, FluctuationSpec)
         instance("climb", self.climb, ClimbSpec)
-        self._set("n_starts", count("n_starts", self.n_starts, 2))
-        self._set("tries", count("tries", self.tries, 1))
+        self._set("n_starts", count("n_starts", self.n_starts, 2, 10_000))
+        self._set("tries", count("tries", self.tries, 1, 1000))
         self._set("seed", count("seed", self.seed, 0))
         self._set("quantile", number("quantile", self.quantile, above=0.0, high=1.0))
-        self._set("n_classes", count("n_classes", self.n_classes, 2))
+        self._set("n_classes", count("n_classes", self.n_classes, 2, MANY))
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,10 @@ class VarietySpec(Spec):
         for name in ("tries", "quantile", "n_classes"):
             self._set(name, getattr(self.null, name))
         self._set("null_seed", self.null.seed)
-        self._set("n_unlike", count("n_unlike", self.n_unlike, 1))
+        self._set("n_unlike", count("n_unlike", self.n_unlike, 1, 10_000))
         self._set("margin", number("margin", self.margin, above=0.0, high=1.0))
-        self._set("n_typical", count("n_typical", self.n_typical, 1))
-        self._set("n_images", count("n_images", self.n_images, 1))
+        self._set("n_typical", count("n_typical", self.n_typical, 1, 10_000))
+        self._set("n_images", count("n_images", self.n_images, 1, MANY))
 
     @property
     def null(self) -> NullSpec:
@@ -196,5 +196,5 @@ class CorrespondenceSpec(Spec):
         if len(set(self.untrained)) != 2:
             raise InputError(f"untrained must name two networks, not {self.untrained}")
         self._set("seed", count("seed", self.seed, 0))
-        self._set("batch_size", count("batch_size", self.batch_size, 2))
+        self._set("batch_size", count("batch_size", self.batch_size, 2, MANY))
         self._set("least_spread", number("least_spread", self.least_spread, low=0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -12,8 +13,12 @@ from markupsafe import Markup
 
 from oiplib.errors import OipError
 from oiplib.pictures import data_uri
-from oiplib.store.arrays import is_packed, unpacked
+from oiplib.store.arrays import header_of, is_packed, unpacked
 from oiplib.values import Inputs
+
+# In one cell. An OIP has eight frames of 28 x 28 pixels, or of 224 x 224 in colour.
+_MOST_IMAGES = 16
+_MOST_PIXELS = 2**21
 
 
 @hookimpl
@@ -29,19 +34,27 @@ def render_cell(row: Any, value: Any, column: str, database: str, datasette: Any
 
 
 def _array(packed: bytes) -> Markup:
-    """An image or several as pictures; any other array as its type and shape."""
+    """An image or several as pictures; any other array, or a very large one, as its type and shape.
+
+    A page has some hundred cells, and a database may be a stranger's.
+    """
     try:
+        header = header_of(packed)
+        n_images = header.shape[0] if len(header.shape) == 4 else 1
+        is_small = n_images <= _MOST_IMAGES and math.prod(header.shape) <= _MOST_PIXELS
+        if len(header.shape) not in (3, 4) or header.dtype.kind not in "fiu" or not is_small:
+            shape = " x ".join(map(str, header.shape))
+            return Markup(f"{escape(str(header.dtype))}, {shape}")
         array = unpacked(packed)
     except OipError:
         return Markup("a damaged array")
-    if array.size and array.ndim in (3, 4) and array.dtype.kind in "fiu":
+    if array.size:
         if not np.isfinite(array).all():
             return Markup("an image with values that aren't finite")
         images = [array] if array.ndim == 3 else list(array)
         pictures = "".join(_picture(image) for image in images)
         return Markup(f'<span style="display:flex;gap:3px">{pictures}</span>')
-    shape = " x ".join(map(str, array.shape))
-    return Markup(f"{escape(str(array.dtype))}, {shape}")
+    return Markup("no image")
 
 
 def _picture(image: np.ndarray) -> str:

@@ -1,0 +1,77 @@
+"""How large a network is: looked at before memory is asked for.
+
+A stranger's architecture can ask for more than any machine has. It must fit the weights that come
+with it, which nobody can make up without their bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from ..errors import OipError
+from ..values import parsed
+from .nested import all_layers
+from .tf import keras
+
+#: Of an architecture's text, in characters. ResNet152 has 600,000.
+LARGEST_ARCHITECTURE = 2**24
+
+# So many numbers may a layer give for one image: 512 MB.
+_LARGEST_OUTPUT = 2**27
+
+
+def parsed_architecture(text: str | bytes) -> Any:
+    """The values of an architecture's text; errors as for `parsed`."""
+    return parsed(text, LARGEST_ARCHITECTURE, finite=False)
+
+
+def built(architecture: str, n_bytes: int) -> Any:
+    """The network of an architecture, with weights that aren't its own yet.
+
+    Parameters
+    ----------
+    architecture
+        Keras' JSON, checked.
+    n_bytes
+        How many bytes its weights have.
+
+    Raises
+    ------
+    OipError
+        If the architecture asks for more weights than so many bytes can hold, or for images or
+        outputs of a layer that are too large.
+    ValueError, TypeError, ...
+        If Keras can't build it.
+    """
+    try:
+        # Here Keras notes the shapes of weights, and makes none.
+        with keras.StatelessScope(initialize_variables=False):
+            model = keras.models.model_from_json(architecture)
+            if not isinstance(model, keras.Model):
+                raise TypeError("its architecture isn't that of a Keras model")
+            _check(model, n_bytes)
+    except BaseException:
+        keras.backend.clear_session()  # else the weights would be made by whatever comes next
+        raise
+    with keras.StatelessScope():
+        pass  # at its end Keras makes the weights
+    return model
+
+
+def check_size(architecture: Any, n_bytes: int) -> None:
+    """Errors as for `built`, which is called with the text of an architecture."""
+    built(json.dumps(architecture), n_bytes)
+
+
+def _check(model: Any, n_bytes: int) -> None:
+    """Raise `OipError` if a network has more weights than its bytes, or layers give too much."""
+    n_weights = sum(math.prod(weight.shape) for weight in model.weights)
+    if n_weights > n_bytes:
+        raise OipError(f"it needs {n_weights:,} weights, and there are {n_bytes:,} bytes of them")
+    for layer in all_layers(model):
+        for output in keras.tree.flatten(getattr(layer, "output", None)):
+            shape = getattr(output, "shape", ())
+            if math.prod(side or 1 for side in shape) > _LARGEST_OUTPUT:
+                raise OipError(f"{layer.name} gives {shape} numbers for an image: too many")

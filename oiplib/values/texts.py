@@ -1,0 +1,62 @@
+"""JSON from files that anyone may have written: of a bounded size and depth."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..errors import OipError
+
+# What we write is some kilobytes long and some ten levels deep; a network with inner models, more.
+_LARGEST = 4_000_000
+_DEEPEST = 64
+
+
+def parsed(text: str | bytes, largest: int = _LARGEST, finite: bool = True) -> Any:
+    """The values of a JSON text.
+
+    Parameters
+    ----------
+    text
+        What somebody wrote.
+    largest
+        How many characters it may have.
+    finite
+        Whether infinity and NaN, which aren't JSON, are refused.
+
+    Raises
+    ------
+    OipError
+        If it isn't JSON, is too long or nested too deep, or holds what is no number.
+
+    Examples
+    --------
+    >>> parsed('{"rows": 3}')
+    {'rows': 3}
+    """
+    if not isinstance(text, (str, bytes)):
+        raise OipError(f"a JSON text is needed, not {str(text)[:40]!r}")
+    if len(text) > largest:
+        raise OipError(f"its JSON has {len(text):,} characters, and {largest:,} are the most")
+    try:
+        values = json.loads(text, parse_constant=_number if finite else None)
+    except RecursionError:
+        raise OipError("its JSON is nested too deep") from None
+    except ValueError as error:
+        raise OipError(f"its JSON can't be read: {str(error)[:80]}") from None
+    level = [values]
+    for _ in range(_DEEPEST):
+        if not level:
+            return values
+        level = [inner for value in level for inner in _inside(value)]
+    raise OipError("its JSON is nested too deep")
+
+
+def _inside(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _number(name: str) -> float:
+    raise ValueError(f"{name} is no number")

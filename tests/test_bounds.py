@@ -1,0 +1,226 @@
+"""Sizes are checked before memory is asked for: arrays, networks, grids, JSON."""
+
+import io
+import json
+import sqlite3
+import struct
+import tracemalloc
+import zipfile
+import zlib
+from contextlib import closing, contextmanager
+
+import numpy as np
+import pytest
+
+from oiplib import GridSpec, InputError, OipError, PatternStart, Store
+from oiplib.engine import network
+from oiplib.engine.tf import keras
+from oiplib.store.arrays import packed, unpacked
+from oiplib.study.check import problems
+from oiplib.values import AscentSpec, FluctuationSpec, parsed, start_of
+
+MEGABYTE = 2**20
+
+
+@contextmanager
+def little_memory(limit=64 * MEGABYTE):
+    """What is done asks for little memory at a time."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
+
+
+def declared(shape, body=b"", dtype="<f4"):
+    """The bytes of an array that says it has some shape."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + body
+
+
+def bomb(shape):
+    """A few bytes that become as many zeros as a shape has."""
+    pack = zlib.compressobj(9)
+    parts = [pack.compress(declared(shape))]
+    parts += [pack.compress(bytes(MEGABYTE)) for _ in range(int(np.prod(shape)) * 4 // MEGABYTE)]
+    return b"".join([*parts, pack.flush()])
+
+
+@pytest.fixture(scope="module")
+def swelling():
+    """640 kB that become 640 MB."""
+    return bomb((160, 1024, 1024))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["f4", "u1", "f2", "i8"])
+def test_an_array_survives(dtype, order):
+    array = np.arange(24).astype(dtype).reshape(2, 3, 4, order=order)
+    for value in (packed(array), zlib.decompress(packed(array))):
+        again = unpacked(value)
+        assert again.dtype == array.dtype
+        assert np.array_equal(again, array)
+        again[0] = 1  # may be changed
+
+
+def test_an_array_that_swells_is_refused_before_it_does(swelling):
+    with little_memory(), pytest.raises(OipError, match=r"has the shape \(160, 1024, 1024\)"):
+        unpacked(swelling)
+    with (
+        little_memory(),
+        pytest.raises(OipError, match=r"not \(28, 1024, 1024\)"),
+    ):
+        unpacked(swelling, "float32", ("height", "width", "channels"), {"height": 28})
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (declared((2**40,)), "no array of ours is as large"),
+        (zlib.compress(declared((2**40,))), "no array of ours is as large"),
+        (declared((-1, 4)), "holds no numbers"),
+        (declared((4,), bytes(15)), "cut short"),
+        (declared((4,), bytes(17)), "longer than it says"),
+        (zlib.compress(declared((4,), bytes(16)))[:-1], "cut short"),
+        (zlib.compress(declared((4,), bytes(16))) + b"more", "something follows"),
+        (zlib.compress(declared((4,), bytes(16)) * 9000), "longer than it says"),
+        (declared("(" * 3000), "damaged array"),
+    ],
+)
+def test_an_array_is_as_large_as_it_says(value, reason):
+    with little_memory(), pytest.raises(OipError, match=reason):
+        unpacked(value)
+
+
+def test_a_stored_array_that_swells_is_told_with_its_row(copy, swelling):
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("UPDATE oips SET image = ? WHERE id = 2", (swelling,))
+    with little_memory(200 * MEGABYTE):
+        lines = list(problems(Store(copy)))
+    expected = "it has the shape (160, 1024, 1024), not (28, 28, 1)"
+    assert lines == [f"oips row 2: image: {expected}"]
+
+
+# --- networks ---
+
+
+def dense(units):
+    """A network whose last layer has some units: its architecture, and weights for ten."""
+    image = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(image)
+    architecture, weights = network.pack(keras.Model(image, keras.layers.Dense(10)(flat)))
+    return architecture.replace('"units": 10', f'"units": {units}'), weights
+
+
+def test_a_network_without_its_weights_is_refused_before_it_is_built():
+    architecture, weights = dense(10)
+    assert network.unpack(architecture, weights).output_shape == (None, 10)
+    for units in (2_000_000_000, 2**62):
+        with little_memory(), pytest.raises(OipError, match="weights, and there are"):
+            network.unpack(*dense(units))
+    # What was refused is not made by whatever comes next.
+    with little_memory():
+        assert network.unpack(architecture, weights).output_shape == (None, 10)
+
+
+def test_a_layer_that_gives_too_much_is_refused():
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, keras.layers.UpSampling2D(7)(image))
+    architecture, weights = network.pack(model)
+    architecture = architecture.replace("[7, 7]", "[70000, 70000]")
+    with little_memory(), pytest.raises(OipError, match="too many"):
+        network.unpack(architecture, weights)
+
+
+def test_weights_that_swell_are_refused():
+    architecture, weights = dense(10)
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(weights)) as plain,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as deflated,
+    ):
+        for name in plain.namelist():
+            deflated.writestr(name, plain.read(name))
+    with pytest.raises(OipError, match="its weights are packed"):
+        network.unpack(architecture, buffer.getvalue())
+
+
+def test_a_model_file_that_asks_for_more_weights_than_it_has_is_refused(tmp_path):
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image)))
+    model.save(tmp_path / "small.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "small.keras") as small,
+        zipfile.ZipFile(tmp_path / "large.keras", "w") as large,
+    ):
+        for name in small.namelist():
+            content = small.read(name).replace(b'"units": 10', b'"units": 2000000000')
+            large.writestr(name, content)
+    with little_memory(), pytest.raises(InputError, match="weights, and there are"):
+        network.load(tmp_path / "large.keras")
+
+
+def test_a_network_of_very_many_layers_is_refused():
+    architecture = json.loads(dense(10)[0])
+    layers = architecture["config"]["layers"]
+    layers += [{"class_name": "ReLU", "config": {"name": f"r{i}"}} for i in range(4000)]
+    with pytest.raises(OipError, match="more than 3,000 layers"):
+        network.unpack(json.dumps(architecture), dense(10)[1])
+
+
+# --- values ---
+
+
+@pytest.mark.parametrize("side", [63, 99999, 10**30])
+def test_a_grid_of_too_many_cells_is_refused_at_once(side):
+    for rows, columns in ((side, side), (1, side), (side, 1)):
+        with pytest.raises(InputError, match=r"must be at most|more patterns than"):
+            GridSpec(rows=rows, columns=columns)
+    stored = PatternStart(GridSpec(), 7).to_dict()
+    stored["grid"] |= {"rows": side, "columns": side}
+    with pytest.raises(InputError, match="must be at most"):
+        start_of(stored)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: AscentSpec(n_epochs=10**12), "n_epochs must be at most"),
+        (lambda: AscentSpec(epsilon=1e308), "epsilon must be above 0 and at most|at most 1e"),
+        (lambda: FluctuationSpec(seed=2**80), "seed must be at most"),
+        (lambda: FluctuationSpec(grids=((9999, 9999),), factors=(1.0,)), "side must be at most"),
+        (lambda: FluctuationSpec(grids=((2, 2),) * 99, factors=(1.0,) * 99), "at most 16 grids"),
+    ],
+)
+def test_numbers_are_bounded(make, reason):
+    with pytest.raises(InputError, match=reason):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ("[" * 500 + "]" * 500, "nested too deep"),
+        ('{"a":' * 90 + "1" + "}" * 90, "nested too deep"),
+        ("[" + "0," * 3_000_000 + "0]", "are the most"),
+        ("[NaN]", "NaN is no number"),
+        ("[-Infinity]", "Infinity is no number"),
+        ("1" * 5000, "can't be read"),
+        ("{", "can't be read"),
+        (7, "a JSON text is needed"),
+    ],
+)
+def test_json_is_bounded(text, reason):
+    with pytest.raises(OipError, match=reason):
+        parsed(text)
+
+
+def test_a_deep_spec_of_a_row_is_told(copy):
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("UPDATE oips SET start = ? WHERE id = 2", ("[" * 100_000,))
+    assert "oips row 2: its JSON is nested too deep" in list(problems(Store(copy)))
+    with pytest.raises(OipError, match="oips row 2: its JSON is nested too deep"):
+        Store(copy).oip(2)
