@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import tempfile
+import traceback
 from typing import Any
 
 import click
@@ -10,6 +15,7 @@ from .. import __version__
 from ..errors import InputError, OipError
 from . import ask, make
 from .options import WrongUsage
+from .tables import line
 
 
 class _Commands(click.Group):
@@ -21,15 +27,50 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what a user can do something about is said in one line."""
+        _end_like_ctrl_c()
         try:
             return super().invoke(ctx)
         except InputError as error:
-            raise WrongUsage(str(error)) from None
+            raise WrongUsage(line(error)) from None
         except OipError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(line(error)) from None
         except KeyboardInterrupt:
             message = "stopped; what is finished is kept, the next call goes on from there"
             raise click.ClickException(message) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except MemoryError:
+            raise click.ClickException("this needs more memory than there is") from None
+        except Exception as error:
+            raise click.ClickException(_logged(error)) from None
+
+
+def _end_like_ctrl_c() -> None:
+    """Let a command that is ended by another program stop in good order, as by Ctrl-C."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        try:
+            # Whoever ignores it, such as nohup, keeps that.
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, stop)
+        except ValueError:  # only the main thread may
+            return
+
+
+def _logged(error: Exception) -> str:
+    """Keep how an error of ours came about in a file, and say so in one line."""
+    file, name = tempfile.mkstemp(prefix="oip-", suffix=".log")
+    with os.fdopen(file, "w", errors="backslashreplace") as log:
+        log.write(f"oiplib {__version__}, Python {sys.version}\n{sys.argv}\n")
+        log.writelines(traceback.format_exception(error))
+    return (
+        f"a fault of oiplib's ({type(error).__name__}: {line(error)[:200]}); how it came about is "
+        f"in {name}: please report it with that file"
+    )
 
 
 @click.group(cls=_Commands, epilog="Example: oip reproduce --quick --db try.db --site try-site")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from .. import files
 from ..errors import InputError, OipError
 from ..values import stages_of, start_of
 from . import options, tables
@@ -24,7 +25,9 @@ from . import options, tables
     default="table",
     show_default=True,
 )
-@click.option("--out", metavar="FILE", help="Write there instead of showing it.")
+@click.option(
+    "--out", metavar="FILE", help="Write there instead of showing it; - for standard output."
+)
 @options.db
 def query(form: str, out: str | None, db: str | None, **filters: Any) -> None:
     """List stored OIPs, by map, the largest loss first."""
@@ -32,17 +35,20 @@ def query(form: str, out: str | None, db: str | None, **filters: Any) -> None:
 
     if form == "parquet" and out is None:
         raise InputError("Parquet isn't for reading: name a file with --out")
+    if out not in (None, "-"):
+        files.check_target(out)
     rows = Store(db).oip_rows(options.oip_filter(**filters))
     if out is None:
-        click.echo(_listing(rows, form), nl=False)
+        tables.say(_listing(rows, form), end="")
         return
     if form == "parquet":
         from ..publish.export import write_parquet
 
-        tables.written(out, lambda file: write_parquet(rows, file))
+        files.write(out, lambda file: write_parquet(rows, file))
     else:
-        tables.written(out, lambda file: file.write(_listing(rows, form).encode()))
-    click.echo(f"{len(rows)} OIPs in {out}")
+        files.write(out, lambda file: file.write(_listing(rows, form).encode()))
+    if out != "-":
+        tables.say(f"{len(rows)} OIPs in {out}")
 
 
 def _listing(rows: list[dict[str, Any]], form: str) -> str:
@@ -69,7 +75,7 @@ def export(folder: str, db: str | None, **filters: Any) -> None:
     from ..store import Store
 
     n = do(Store(db), options.oip_filter(**filters), Path(folder))
-    click.echo(f"{n} OIPs in {folder}")
+    tables.say(f"{n} OIPs in {folder}")
 
 
 @options.example("oip serve --db oip.db --port 8001")
@@ -90,14 +96,19 @@ def serve(host: str, port: int, db: str | None) -> None:
 
 @options.example("oip show 17 --png oip-17.png")
 @click.command()
-@click.argument("id", type=int)
-@click.option("--png", metavar="FILE", help="Draw start, frames and loss.")
-@click.option("--npy", metavar="FILE", help="Write the image as a NumPy array.")
+@click.argument("id", type=options.ID)
+@click.option("--png", metavar="FILE", help="Draw start, frames and loss; - for standard output.")
+@click.option("--npy", metavar="FILE", help="Write the image as a NumPy array; - as above.")
 @options.db
 def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
     """Show an OIP: where it comes from, what it looks like."""
     from ..store import Store
 
+    for path in (png, npy):
+        if path not in (None, "-"):
+            files.check_target(path)
+    if png == npy == "-":
+        raise InputError("--png and --npy can't both go to the standard output")
     store = Store(db)
     oip = store.oip(id)
     run, network = store.run(oip.run_id), oip.layer.network_id
@@ -123,7 +134,7 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
     if npy is not None:
         import numpy as np
 
-        tables.written(npy, lambda path: np.save(path, oip.image, allow_pickle=False))
+        files.write(npy, lambda path: np.save(path, oip.image, allow_pickle=False))
     if png is not None:
         in_caption = ("steps", "created", "made on", "by", "weights")
         tables.draw(
@@ -132,17 +143,18 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
             f"OIP {oip.id}, {facts['of']}; from {facts['start']}",
             "\n".join(f"{name}: {facts[name]}" for name in in_caption),
         )
-    click.echo("\n".join(f"{name:8} {value}" for name, value in facts.items()))
+    text = "\n".join(f"{name:8} {tables.line(value)}" for name, value in facts.items())
+    tables.say(text, err="-" in (png, npy))
 
 
 @options.example("oip replay --sample 50")
 @click.command()
-@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.argument("ids", nargs=-1, type=options.ID, metavar="[ID]...")
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="N OIPs drawn by a fixed seed.")
 @click.option("--all", "everything", is_flag=True, help="Every OIP of the database.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0),
+    type=options.Finite(0),
     default=0.0,
     show_default=True,
     help="Difference in loss (relative) and correlation that holds; 0: equal bytes.",
@@ -170,11 +182,11 @@ def replay(
     failed = [each for each in replays if not each.holds(tolerance)]
     if len(replays) <= 8 or failed:
         listed = replays if len(replays) <= 8 else failed[:20]
-        click.echo(tables.table([tables.replayed(each) for each in listed]))
+        tables.say(tables.table([tables.replayed(each) for each in listed]))
     for name, (there, here) in differences(store, replayed_ids).items():
-        click.echo(f"{name}: {there} then, {here} now")
+        tables.say(tables.line(f"{name}: {there} then, {here} now"))
     same = sum(each.same_bytes for each in replays)
-    click.echo(
+    tables.say(
         f"{len(replays) - len(failed)} of {len(replays)} hold, {same} with equal bytes; at most "
         f"{max(each.loss_difference for each in replays):.2g} apart in loss (relative) and "
         f"{max(each.pixel_difference for each in replays):.2g} in a pixel"
@@ -197,11 +209,11 @@ def check(db: str | None) -> None:
     store = Store(db)
     n_problems = 0
     for problem in problems(store):
-        click.echo(problem)
+        tables.say(tables.line(problem))
         n_problems += 1
     if n_problems:
         raise OipError(f"{store.name}: {n_problems} problems")
-    click.echo(f"{store.name} is sound")
+    tables.say(f"{store.name} is sound")
 
 
 @options.example("oip merge oip.db other-machine.db")
@@ -228,4 +240,4 @@ def merge(target: str, others: tuple[str, ...]) -> None:
             raise OipError(f"{source.name} isn't sound, nothing was merged: {wrong}")
     for source in sources:
         counts = [f"{n} of {n + old} {name}" for name, (n, old) in do(into, source).items()]
-        click.echo(f"{source.name}: {', '.join(counts)} are new")
+        tables.say(f"{source.name}: {', '.join(counts)} are new")

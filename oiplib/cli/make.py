@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .. import files
 from ..errors import InputError
 from ..values import (
     STRATEGIES,
@@ -60,6 +61,8 @@ def train(
     """Train the network of the articles, or take in a model, with a data set if there is one."""
     from ..study.study import Study
 
+    if save is not None:
+        _check_save(save)
     if model is not None:
         _refuse("a model is taken in as it is", {"--epochs": epochs, "--seed": seed})
         size = None if image_size is None else options.size(image_size)
@@ -75,11 +78,19 @@ def train(
     if save is not None:
         from ..engine import network
 
-        network.save(study.model, save)
+        with files.replacing(save) as scratch:
+            network.save(study.model, scratch)
     score = "" if row.accuracy is None else f": {row.accuracy:.2%} of the test images right"
     known = ", stored already" if was_trained else ""
     takes = "" if model is None else f", takes images {row.inputs}"
-    click.echo(f"network {row.id} ({row.name}){takes}{score}{known}")
+    tables.say(f"network {row.id} ({row.name}){takes}{score}{known}")
+
+
+def _check_save(path: str) -> None:
+    """`InputError` if the network can't be written there, before it takes long to train it."""
+    if not path.endswith(".keras"):
+        raise InputError(f"{path}: a model is written to a file that ends in .keras")
+    files.check_target(path)
 
 
 def _refuse(why: str, named: Mapping[str, object]) -> None:
@@ -121,12 +132,12 @@ def screen(
     if shard is not None:
         k, n = options.pair(shard, "/", "no shard: write it like 2/4")
         parts = study.screen_parts(patterns, k - 1, n)
-        click.echo(f"{len(parts)} parts of shard {shard} are stored")
+        tables.say(f"{len(parts)} parts of shard {shard} are stored")
         return
     screening = study.screening(patterns)
     shares = screening.n_reacting / screening.n_patterns
     silent = [str(map) for map in (shares == 0).nonzero()[0]]
-    click.echo(
+    tables.say(
         f"{study.layer.name} of network {study.network.id}: "
         f"{screening.n_patterns:,} distinct patterns; "
         f"{shares.mean():.1%} of all pairs of pattern and map have a response; "
@@ -224,8 +235,8 @@ def derive(
     searches[origin](indices, led_by)
     best = study.rows(indices, best=True, prior=led_by)
     if best:
-        click.echo(tables.oips(best))
-    click.echo(f"{len(best)} of {len(indices)} maps have an OIP; above, the best of each")
+        tables.say(tables.oips(best))
+    tables.say(f"{len(best)} of {len(indices)} maps have an OIP; above, the best of each")
 
 
 def _say_best_of_objectives(study: Study, asked: list[Objective], prior: Prior) -> None:
@@ -233,10 +244,10 @@ def _say_best_of_objectives(study: Study, asked: list[Objective], prior: Prior) 
     best = [study.oips(objective=each, prior=prior, best=True) for each in asked]
     rows = [oip.row() for oips in best for oip in oips]
     if rows:
-        click.echo(tables.oips(rows))
+        tables.say(tables.oips(rows))
     for objective, oips in zip(asked, best, strict=True):
         if not oips:
-            click.echo(f"{objective}: no start rose above where it began, so there is no OIP")
+            tables.say(f"{objective}: no start rose above where it began, so there is no OIP")
 
 
 @options.example("oip compare --layer Conv2D_2 --maps 0-7")
@@ -260,12 +271,12 @@ def compare(
     study = options.stored_study(db, network, layer, data)
     indices = study.check_maps(maps) if maps is not None else []
     layers = correspondences(study)
-    click.echo(
+    tables.say(
         tables.table([tables.rounded(row) for rows in layers.values() for row in summary(rows)])
     )
     if indices:
         table = partners(study, layers[study.layer.name], indices)
-        click.echo("\n" + tables.table([tables.rounded(row) for row in table]))
+        tables.say("\n" + tables.table([tables.rounded(row) for row in table]))
 
 
 @options.example("oip run 05-map --maps 120 --out executed")
@@ -290,11 +301,12 @@ def run(
     from ..publish.notebooks import run as run_notebooks
     from ..study.chapters import NOTEBOOKS, prepare
 
+    files.check_target(out, "folder")
     study = options.study_of(db, network, layer, data=data)
     names = notebooks or NOTEBOOKS
     indices = prepare(study, names, maps)  # once, not by several notebooks at the same time
     n = run_notebooks(study, Path(out), names, indices)
-    click.echo(f"{n} notebooks executed to {out}" if n else f"all notebooks in {out} up to date")
+    tables.say(f"{n} notebooks executed to {out}" if n else f"all notebooks in {out} up to date")
 
 
 @options.example("oip book --db oip.db --site site")
@@ -314,11 +326,12 @@ def book(
     db: str | None,
 ) -> None:
     """Build the site from the database."""
-    from ..publish.book import build
+    from ..publish.book import build, check_site
 
+    check_site(Path(site))
     study = options.stored_study(db, network, layer, data)
     executed, built = build(study, Path(site), maps or study.searched_maps() or None)
-    click.echo(
+    tables.say(
         f"{executed} notebooks executed; "
         + (f"open {site}/index.html" if built else f"{site} is up to date")
     )
@@ -327,7 +340,7 @@ def book(
 @options.example("oip reproduce --quick --db quick.db --site quick-site")
 @click.command()
 @click.option("--quick", is_flag=True, help="Less of the same work: minutes instead of many.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=options.ID, default=0, show_default=True)
 @click.option(
     "--maps", metavar="LIST", help=f"Such as 0-7,120 [default: all; quick: {QUICK_MAPS}]."
 )
@@ -335,7 +348,7 @@ def book(
 @options.data
 @options.layer
 @click.option(
-    "--network", type=int, metavar="ID", help="A stored network, instead of training one."
+    "--network", type=options.ID, metavar="ID", help="A stored network, instead of training one."
 )
 @options.db
 @click.option("--site", default="site", show_default=True, metavar="DIR")
@@ -357,15 +370,17 @@ def reproduce(
     articles' open questions, executes the notebooks and builds the book. With --network, does
     the same for a network that was trained or taken in before.
     """
+    from ..publish.book import check_site
     from ..reproduce import Stage
     from ..reproduce import reproduce as do
 
+    check_site(Path(site))
     if maps is None and quick:
         maps = QUICK_MAPS
     study = _study_to_reproduce(db, StudySpec.of(seed, quick), dataset, data, layer, network)
 
     def say(stage: Stage) -> None:
-        click.echo(f"{stage.name:13} {stage.result} ({stage.seconds:.0f} s)")
+        tables.say(f"{stage.name:13} {stage.result} ({stage.seconds:.0f} s)")
 
     stages, summary = do(study, Path(site), maps, say)
     maps_by_origin = {
@@ -383,7 +398,7 @@ def reproduce(
         "database": study.store.name,
         "site": f"{site}/index.html",
     }
-    click.echo("\n" + tables.table([{"what": k, "result": str(v)} for k, v in facts.items()]))
+    tables.say("\n" + tables.table([{"what": k, "result": str(v)} for k, v in facts.items()]))
 
 
 def _study_to_reproduce(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,21 @@ from ..values import parse_ranges
 if TYPE_CHECKING:
     from ..store import OipFilter
     from ..study.study import Study
+
+
+#: A number that a database gives to a row, or that counts something.
+ID = click.IntRange(0, 2**63 - 1)
+
+
+class Finite(click.FloatRange):
+    """A number that is neither infinite nor none at all."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The number; a usage error if it isn't finite."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
 
 
 class WrongUsage(click.ClickException):
@@ -38,7 +54,7 @@ layer = click.option(
     "--layer", metavar="NAME", help="Whose maps [default: the layer that was studied last]."
 )
 network = click.option(
-    "--network", type=int, metavar="ID", help="A stored network [default: the first]."
+    "--network", type=ID, metavar="ID", help="A stored network [default: the first]."
 )
 model = click.option(
     "--model", metavar="FILE", help="A trained Keras model (.keras, .h5) to take in and use."
@@ -67,7 +83,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options by which OIPs are chosen; `oip_filter` makes an `OipFilter` of them."""
     options = [
         click.option(
-            "--map", "repeated", type=int, multiple=True, metavar="N", help="May be repeated."
+            "--map", "repeated", type=ID, multiple=True, metavar="N", help="May be repeated."
         ),
         click.option("--maps", metavar="LIST", help="Such as 0-7,120."),
         click.option(
@@ -75,16 +91,16 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--prior", metavar="TEXT", help="Such as smooth; none for no prior."),
         click.option("--layer", metavar="NAME", help="OIPs of this layer only."),
-        click.option("--network", type=int, metavar="ID", help="OIPs of this network only."),
+        click.option("--network", type=ID, metavar="ID", help="OIPs of this network only."),
         click.option("--best", is_flag=True, help="Only the largest loss of each objective."),
         click.option("--origin", type=click.Choice(["fluctuation", "pattern", "revival"])),
         click.option(
             "--stop-reason", type=click.Choice(["n_epochs", "converged"]), help="How it ended."
         ),
-        click.option("--least", type=float, metavar="LOSS", help="Smallest loss."),
-        click.option("--largest", type=float, metavar="LOSS", help="Largest loss."),
+        click.option("--least", type=Finite(), metavar="LOSS", help="Smallest loss."),
+        click.option("--largest", type=Finite(), metavar="LOSS", help="Largest loss."),
         click.option(
-            "--start", type=int, metavar="N", help="Number of the pattern or trial it grew from."
+            "--start", type=ID, metavar="N", help="Number of the pattern or trial it grew from."
         ),
         click.option("--spec", metavar="SHA256", help="Of its ascents, or the beginning of that."),
         click.option(
@@ -92,7 +108,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["loss", "steps", "created", "id"]),
             help="Largest loss, fewest steps, newest, smallest id first [default: by map].",
         ),
-        click.option("--limit", type=click.IntRange(0), metavar="N", help="How many at most."),
+        click.option("--limit", type=ID, metavar="N", help="How many at most."),
     ]
     for option in reversed(options):
         command = option(command)

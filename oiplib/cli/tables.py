@@ -1,12 +1,15 @@
-"""What commands print, and files that they write whole or not at all."""
+"""What commands print: tables, and lines that a terminal shows as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import os
+import re
+import sys
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+import click
+
+from .. import files
 from ..values import start_of
 
 if TYPE_CHECKING:
@@ -15,6 +18,34 @@ if TYPE_CHECKING:
 
 # What a table has no room for.
 _LONG = ("stop_reason", "spec", "spec_sha256", "created")
+
+
+# What a terminal would obey, and what makes a text look like another one.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text whose signs are all shown; a database or a file's name may hold any.
+
+    Examples
+    --------
+    >>> printable("a\x1b[31mb")
+    'a\ufffd[31mb'
+    """
+    return _CONTROLS.sub("\ufffd", text).encode(errors="replace").decode()
+
+
+def line(text: object) -> str:
+    """A message in one line, however many there are in what it names."""
+    return printable(" ".join(str(text).splitlines()))
+
+
+def say(text: str, end: str = "\n", err: bool = False) -> None:
+    """Print a text; where nobody reads on, as behind ``| head``, the work still goes on."""
+    try:
+        click.echo(printable(text) + end, nl=False, err=err)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
 
 
 def columns(row: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +89,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def draw(oip: Oip, path: str, title: str, caption: str) -> None:
-    """Draw how an OIP grew, into a PNG file."""
+    """Draw how an OIP grew, into a PNG file; parameters and errors as for `files.write`."""
     import numpy as np
 
     from ..publish import plots
@@ -70,17 +101,4 @@ def draw(oip: Oip, path: str, title: str, caption: str) -> None:
         start = start_images([start_of(oip.start)], oip.image.shape, oip.inputs)
         frames, steps = np.stack([start[0], oip.image]), np.array([0, oip.steps])
     figure = plots.growth(frames, steps, oip.trace, title, caption)
-    written(path, lambda target: figure.savefig(target, format="png"))
-
-
-def written(path: str, write: Callable[[Any], None]) -> None:
-    """Write a file, whole or not at all."""
-    target = Path(path)
-    scratch = target.with_name(target.name + ".part")
-    try:
-        with scratch.open("wb") as file:
-            write(file)
-        scratch.replace(target)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise InputError(f"{path} can't be written: {error.strerror}") from None
+    files.write(path, lambda file: figure.savefig(file, format="png"))

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError, OipError
+from ..files import check_target
 from ..progress import bar
 from ..study.chapters import CHAPTERS, prepare
 from ..study.study import Study
@@ -61,9 +62,10 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
     OipError
         If a notebook fails, or Jupyter Book does.
     """
-    _check_site(site)
-    work = site.with_name(site.name + ".work")
+    work = check_site(site)
     indices = prepare(study, maps=maps)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / MARKER).touch()
     executed = notebooks.run(study, work / "notebooks", maps=indices)
     pages = [*(chapter.name for chapter in CHAPTERS), *map(notebooks.map_page, indices)]
     told = words.facts(study, indices), words.holding(study)
@@ -73,7 +75,7 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
     source = _sources(study, told, indices, work, pages)
     html = _jupyter_book(source, work)
     (html / MARKER).write_text(key + "\n")
-    _replace(site, html)
+    _replace(site, html, work)
     return executed, True
 
 
@@ -109,12 +111,16 @@ def _jupyter_book(source: Path, work: Path) -> Path:
     """Build the book from scratch, warnings being errors; returns the folder of its pages."""
     output = work / "build"
     shutil.rmtree(output, ignore_errors=True)
-    program = "from jupyter_book.cli.main import main; main()"
+    program = (
+        "from oiplib.publish.lifeline import end_with_input; end_with_input(); "
+        "from jupyter_book.cli.main import main; main()"
+    )
     command = [sys.executable, "-c", program, "build", "-W", "--keep-going", "-q"]
     log = work / "jupyter-book.log"
     with log.open("w") as file:
         process = subprocess.Popen(
             [*command, "--path-output", str(output), str(source)],
+            stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
@@ -150,10 +156,9 @@ def _watch(process: subprocess.Popen[bytes], folder: Path, n_pages: int) -> None
             time.sleep(0.2)
 
 
-def _replace(site: Path, html: Path) -> None:
+def _replace(site: Path, html: Path, work: Path) -> None:
     """Put the new site in the old one's place, so that there is always a whole one."""
-    site.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = site.with_name(site.name + ".new"), site.with_name(site.name + ".old")
+    fresh, old = work / "fresh", work / "old"
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(html, fresh)
@@ -163,19 +168,22 @@ def _replace(site: Path, html: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_site(site: Path) -> None:
-    if site.exists() and not site.is_dir():
-        raise InputError(f"{site} is a file: name a folder for the site")
-    if site.is_dir() and any(site.iterdir()) and not (site / MARKER).is_file():
-        raise InputError(
-            f"{site} holds other files and no site of ours: name an empty or a new folder"
-        )
-    try:
-        site.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{site} can't be written: {error.strerror}") from None
-    if not os.access(site.parent, os.W_OK):
-        raise InputError(f"{site} can't be written: check the permissions of {site.parent}")
+def check_site(site: Path) -> Path:
+    """The folder beside a site that keeps what it is built from, if both are free or ours.
+
+    Raises
+    ------
+    InputError
+        If one of them is something else, or can't be written.
+    """
+    work = check_target(site.with_name(f"{site.name or 'site'}.work"), "folder")
+    check_target(site, "folder")
+    for folder in (site, work):
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+            raise InputError(
+                f"{folder} holds other files and no site of ours: name an empty or a new folder"
+            )
+    return work
 
 
 def _key(study: Study, told: _Told, folder: Path, pages: list[str]) -> str:

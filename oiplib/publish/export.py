@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, OipError
+from ..files import check_target, replacing
 from ..pictures import png
 from ..progress import bar
 from ..store import ROW_FIELDS, OipFilter, Store
@@ -54,26 +54,18 @@ def export(store: Store, wanted: OipFilter, folder: Path) -> int:
     InputError
         If the folder holds something, no OIP passes the filter, or the images differ in shape.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    check_target(folder, "folder")
+    if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} holds something already: name a new folder")
     rows = store.oip_rows(wanted)
     if not rows:
         raise InputError(f"there are no such OIPs in {store.name}")
-    scratch = folder.with_name(folder.name + ".part")
-    shutil.rmtree(scratch, ignore_errors=True)
-    try:
+    with replacing(folder, "folder") as scratch:
         (scratch / "png").mkdir(parents=True)
         shape, inputs = _write_images(store, rows, scratch)
         shape_text = f"({len(rows)}, {', '.join(map(str, shape))})"
         text = _README.format(n=len(rows), shape=shape_text, inputs="; ".join(inputs))
         (scratch / "README.txt").write_text(text)
-        if folder.exists():
-            folder.rmdir()
-        scratch.rename(folder)
-    except OSError as error:
-        raise InputError(f"{folder} can't be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return len(rows)
 
 
@@ -81,26 +73,27 @@ def _write_images(
     store: Store, rows: list[dict[str, Any]], folder: Path
 ) -> tuple[tuple[int, ...], list[str]]:
     """Write all files but the README; returns the shape of one image, and the networks' inputs."""
-    images, inputs = np.empty(0, np.float32), set()
-    for i, row in enumerate(_with_bar(rows)):
-        oip = store.oip(row["id"])
-        image = oip.image
-        if i == 0:
-            shape = (len(rows), *image.shape)
-            images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.float32, shape)
-        elif image.shape != images.shape[1:]:
-            raise InputError("the images are not all of one size: choose one by --network")
-        if not np.isfinite(image).all():
-            raise OipError(f"oips row {row['id']}: its image has values that aren't finite")
-        images[i] = image
-        inputs.add(str(oip.inputs))
-        row["png"] = f"png/oip-{row['id']:06d}.png"
-        zoom = max(1, _SHOWN // max(image.shape[:2]))
-        (folder / row["png"]).write_bytes(png(image, zoom=zoom, inputs=oip.inputs))
+    shape, inputs = store.oip(rows[0]["id"]).image.shape, set()
+    with (folder / "images.npy").open("wb") as file:
+        # Image by image, so that they needn't all be in memory; a full disk is an error then.
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), *shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for row in _with_bar(rows):
+            oip = store.oip(row["id"])
+            image = oip.image
+            if image.shape != shape:
+                raise InputError("the images are not all of one size: choose one by --network")
+            if not np.isfinite(image).all():
+                raise OipError(f"oips row {row['id']}: its image has values that aren't finite")
+            file.write(image.astype("<f4").tobytes())
+            inputs.add(str(oip.inputs))
+            row["png"] = f"png/oip-{row['id']:06d}.png"
+            zoom = max(1, _SHOWN // max(image.shape[:2]))
+            (folder / row["png"]).write_bytes(png(image, zoom=zoom, inputs=oip.inputs))
     with (folder / "oips.csv").open("w", newline="") as file:
         write_csv(rows, file, (*ROW_FIELDS, "png"))
     (folder / "oips.json").write_text(json.dumps(rows, indent=1) + "\n")
-    return images.shape[1:], sorted(inputs)
+    return shape, sorted(inputs)
 
 
 def _with_bar(rows: list[dict[str, Any]]) -> Any:

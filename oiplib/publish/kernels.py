@@ -23,8 +23,11 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import default
 
+from .lifeline import end_with_parent
+
 #: The modules that the copied process has imported. Importing them computes nothing.
 PRELOADED = (
+    "oiplib.publish.preloaded",
     "oiplib.engine.tf",  # TensorFlow and Keras, quietly
     "pandas",
     "matplotlib.pyplot",
@@ -138,7 +141,12 @@ class ForkedKernelManager(AsyncKernelManager):
 
 
 def _run(connection_file: str, env: dict[str, str], cwd: str) -> None:
-    """Be a kernel until it is shut down, or until the process that wanted it has ended."""
+    """Be a kernel until it is shut down, or until the process that wanted it has ended.
+
+    Jupyter's own kernels watch their parent. That of a copy is the process it was copied from,
+    which in turn lives as long as any of its copies.
+    """
+    end_with_parent()
     os.environ.clear()
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as `engine.tf` does

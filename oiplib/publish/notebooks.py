@@ -14,20 +14,23 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from ..errors import OipError
+from ..errors import InputError, OipError
+from ..files import check_target
 from ..progress import bar
 from ..study.chapters import MAP_CHAPTER, NOTEBOOKS, needs_of
 from ..study.study import Study
 from ..values import Maps
 from . import words
+from .lifeline import end_with
 
-# How the names of unfinished notebooks end.
-_SCRATCH = (".prepared.ipynb", ".executed.ipynb")
+#: A folder for unfinished notebooks, among the executed ones.
+SCRATCH = ".oip-scratch"
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,13 @@ def run(
     Raises
     ------
     InputError
-        If there is no template of that name.
+        If there is no template of that name, or the folder holds a notebook of that name that
+        isn't one of ours.
     OipError
         If notebooks failed: which, in which cell, with which error. The others are finished.
     """
     needs_of(names)  # an error for a name that no template has
+    check_target(out, "folder")
     todo = [job for job in _jobs(study, out, names, maps) if not _is_done(job)]
     failed = []
     forked = not stock and "forkserver" in get_all_start_methods()
@@ -167,18 +172,31 @@ def _executed(todo: list[Job], out: Path, workers: int, forked: bool) -> Iterato
     """Execute the jobs in parallel; yields what went wrong with each, or None."""
     if not todo:
         return
-    out.mkdir(parents=True, exist_ok=True)
-    for left in (path for suffix in _SCRATCH for path in out.rglob(f"*{suffix}")):
+    scratch = out / SCRATCH
+    scratch.mkdir(parents=True, exist_ok=True)
+    for left in scratch.glob("*.ipynb"):
         left.unlink(missing_ok=True)
     # Fresh processes: a copy of this one would share TensorFlow's threads.
+    context = get_context("spawn")
+    theirs, ours = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_log_to, initargs=(out / "kernels.log",)
+        workers, context, initializer=_begin, initargs=(theirs, scratch / "kernels.log")
     )
     try:
-        for future in as_completed([pool.submit(_execute, job, forked) for job in todo]):
+        for future in as_completed([pool.submit(_execute, job, scratch, forked) for job in todo]):
             yield future.result()
+    except BaseException:
+        ours.close()  # ends what is still at work
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+        ours.close()
+
+
+def _begin(line: Connection, log: Path) -> None:
+    """Live as long as the driver wants it, with what kernels print on a terminal in a file."""
+    end_with(line)
+    _log_to(log)
 
 
 def _log_to(path: Path) -> None:
@@ -191,14 +209,20 @@ def _log_to(path: Path) -> None:
 
 
 def _is_done(job: Job) -> bool:
-    try:
-        done = nbformat.read(job.target, as_version=4)
-    except (OSError, ValueError, nbformat.reader.NotJSONError):
+    """Whether a notebook stands there already; an error if there is one that isn't ours."""
+    if not job.target.exists():
         return False
-    return bool(done.metadata.get("oiplib", {}).get("key") == job.key)
+    try:
+        key = nbformat.read(job.target, as_version=4).metadata["oiplib"]["key"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, nbformat.reader.NotJSONError):
+        raise InputError(
+            f"{job.target} isn't a notebook that was executed here: move it away, or name another "
+            "folder with --out"
+        ) from None
+    return bool(key == job.key)
 
 
-def _execute(job: Job, forked: bool) -> str | None:
+def _execute(job: Job, scratch: Path, forked: bool) -> str | None:
     """Execute one notebook in a kernel of its own; returns what went wrong, in one line."""
     # The debugger of the kernel would warn about frozen modules in every notebook.
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
@@ -209,8 +233,10 @@ def _execute(job: Job, forked: bool) -> str | None:
     from . import kernels
 
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    # A worker whose driver was killed may still be at the same notebook.
-    prepared, executed = (job.target.with_suffix(f".{os.getpid()}{suffix}") for suffix in _SCRATCH)
+    prepared, executed = (
+        scratch / f"{job.target.stem}-{os.getpid()}-{state}.ipynb"
+        for state in ("prepared", "executed")
+    )
     try:
         nbformat.write(_filled(job), prepared)
         papermill.execute_notebook(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import socket
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,10 @@ def serve(store: Store, host: str = "127.0.0.1", port: int = 8001) -> None:
         raise InputError(f"Datasette opens SQLite files, and {store.name} isn't one")
     if importlib.util.find_spec("datasette") is None:
         raise InputError("Datasette isn't installed: pip install 'oiplib[serve]'")
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise InputError(f"{host}:{port} can't be served at: {error.strerror}") from None
     with tempfile.TemporaryDirectory() as folder:
         metadata = Path(folder) / "metadata.json"
         metadata.write_text(json.dumps(_metadata(Path(store.name).stem)))

@@ -31,10 +31,14 @@ def immutable_url(url: URL) -> URL:
 
     SQLite would want to put its write-ahead log beside it; without one, nobody is writing.
     """
-    path = Path(str(url.database)).absolute()
+    path = Path(os.path.abspath(str(url.database)))
     as_this_user = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
     log = path.with_name(path.name + "-wal")
-    if not path.is_file() or log.exists() or os.access(path.parent, os.W_OK, **as_this_user):
+    if (
+        not os.path.isfile(path)
+        or os.path.exists(log)
+        or os.access(path.parent, os.W_OK, **as_this_user)
+    ):
         return url
     flags = {"immutable": "1", "uri": "true"}
     return URL.create("sqlite", database=path.as_uri(), query=flags)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import create_engine, event
@@ -35,7 +34,10 @@ class Connected:
         self.url = database_url(target)
         self.is_file = is_file(self.url)
         self.name = str(self.url.database) if self.is_file else str(self.url)
-        if self.is_file and not create and not Path(self.name).is_file():
+        is_there = os.path.isfile(self.name)
+        if self.is_file and not is_there and os.path.lexists(self.name):
+            raise InputError(f"{self.name} isn't a file: name one with --db")
+        if self.is_file and not create and not is_there:
             raise OipError(
                 f"there is no database {self.name}: make one with 'oip reproduce', or name "
                 "another with --db"

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from filecmp import cmp
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import OipError
@@ -162,7 +164,7 @@ def _upgrade(engine: Engine, name: str, number: str) -> None:
 @contextmanager
 def _alone(file: Path) -> Iterator[Connection]:
     """A transaction that keeps all others out, without foreign keys: tables are replaced."""
-    engine = create_engine(f"sqlite:///{file}", poolclass=NullPool)
+    engine = create_engine(URL.create("sqlite", database=str(file)), poolclass=NullPool)
 
     def begin_by_hand(connection: Any, record: Any) -> None:
         connection.isolation_level = None
@@ -196,18 +198,22 @@ def _run_revisions(connection: Connection, number: str) -> None:
 def _backup(file: Path, number: str) -> Path:
     """Copy a database, with what is in its log, beside it; returns the copy's path.
 
-    Its lock is held, so that nobody writes, nor makes another copy.
+    Its lock is held, so that nobody writes, nor makes another copy. A copy of an upgrade that was
+    killed is taken for this one.
     """
     target, n = file.with_name(f"{file.name}.schema-{number}"), 1
-    while target.exists():
-        target, n = file.with_name(f"{file.name}.schema-{number}.{n}"), n + 1
-    scratch = target.with_name(target.name + ".part")
-    scratch.unlink(missing_ok=True)
     try:
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(scratch)) as copy:
-            source.backup(copy)
-        scratch.rename(target)
+        with tempfile.TemporaryDirectory(prefix=".oip-", dir=file.parent) as folder:
+            scratch = Path(folder) / file.name
+            with (
+                closing(sqlite3.connect(file)) as source,
+                closing(sqlite3.connect(scratch)) as copy,
+            ):
+                source.backup(copy)
+            while target.exists() and not cmp(scratch, target, shallow=False):
+                target, n = file.with_name(f"{file.name}.schema-{number}.{n}"), n + 1
+            if not target.exists():
+                scratch.rename(target)
     except (OSError, sqlite3.Error) as error:
-        scratch.unlink(missing_ok=True)
         raise OipError(f"{file} has an older schema, and there can be no backup: {error}") from None
     return target

@@ -1,0 +1,126 @@
+"""Files that a user names: checked before work begins, and written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from .errors import InputError
+
+
+def check_target(path: str | os.PathLike[str], kind: str = "file") -> Path:
+    """The path of a file or folder that may be written, without doing so.
+
+    Parameters
+    ----------
+    path
+        As the user has named it. A link leads to what it points to.
+    kind
+        ``file`` or ``folder``.
+
+    Raises
+    ------
+    InputError
+        If something of another kind is there, or the folder around it doesn't exist or can't be
+        written.
+    """
+    if not os.fspath(path):
+        raise InputError(f"an empty text names no {kind}")
+    try:
+        target = Path(os.path.realpath(path))
+        os.path.lexists(target)
+        around = target.parent
+        exists = target.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{_shown(path)} can't be written: {_reason(error)}") from None
+    if exists and target.is_dir() != (kind == "folder"):
+        what = "a folder" if target.is_dir() else "a file"
+        raise InputError(f"{_shown(path)} is {what}: name a {kind}")
+    # Folders on the way are made when the folder itself is.
+    while kind == "folder" and not around.exists():
+        around = around.parent
+    if not around.is_dir():
+        raise InputError(f"{_shown(path)} can't be written: there is no folder {_shown(around)}")
+    if not os.access(around, os.W_OK) and not (exists and not _is_plain(target)):
+        raise InputError(f"{_shown(path)} can't be written: check the permissions of its folder")
+    return target
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], kind: str = "file") -> Iterator[Path]:
+    """A path of a file or folder to be made, which then takes the place of another.
+
+    It lies in a fresh folder beside the target, so no name of the user's is touched. After an
+    error the target is as it was.
+
+    Raises
+    ------
+    InputError
+        As `check_target`, or if the disk is full.
+    """
+    target = check_target(path, kind)
+    scratch = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".oip-", dir=target.parent))
+        yield scratch / target.name
+        if target.is_dir():
+            target.rmdir()  # only an empty one
+        (scratch / target.name).replace(target)
+    except OSError as error:
+        raise InputError(f"{_shown(path)} can't be written: {_reason(error)}") from None
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write(path: str, work: Callable[[IO[Any]], object]) -> None:
+    """Write a file, whole or not at all; ``-`` is the standard output.
+
+    Parameters
+    ----------
+    path
+        The file. What is there and no plain file, such as a pipe, is written to.
+    work
+        Is called with a file that takes bytes.
+
+    Raises
+    ------
+    InputError
+        As `replacing`.
+    """
+    if path != "-" and _is_plain(check_target(path)):
+        with replacing(path) as scratch, scratch.open("wb") as file:
+            work(file)
+        return
+    buffer = io.BytesIO()
+    work(buffer)
+    try:
+        if path == "-":
+            sys.stdout.buffer.write(buffer.getvalue())
+            sys.stdout.buffer.flush()
+        else:
+            Path(path).write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise InputError(f"{_shown(path)} can't be written: {_reason(error)}") from None
+
+
+def _is_plain(target: Path) -> bool:
+    """Whether a path is free, or that of a file or folder: no pipe, device or socket."""
+    return not target.exists() or target.is_file() or target.is_dir()
+
+
+def _shown(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    return text if len(text) <= 200 else f"{text[:80]}..."
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
