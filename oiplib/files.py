@@ -34,21 +34,23 @@ def check_target(path: str | os.PathLike[str], kind: str = "file") -> Path:
     if not os.fspath(path):
         raise InputError(f"an empty text names no {kind}")
     try:
-        target = Path(os.path.realpath(path))
-        os.path.lexists(target)
-        around = target.parent
-        exists = target.exists()
+        exists = Path(path).exists()
+        is_plain = not exists or _is_plain(Path(path))
+        target = Path(os.path.realpath(path) if is_plain else path)
     except (OSError, ValueError) as error:
         raise InputError(f"{_shown(path)} can't be written: {_reason(error)}") from None
     if exists and target.is_dir() != (kind == "folder"):
         what = "a folder" if target.is_dir() else "a file"
         raise InputError(f"{_shown(path)} is {what}: name a {kind}")
+    if not is_plain:
+        return target
+    around = target.parent
     # Folders on the way are made when the folder itself is.
     while kind == "folder" and not around.exists():
         around = around.parent
     if not around.is_dir():
         raise InputError(f"{_shown(path)} can't be written: there is no folder {_shown(around)}")
-    if not os.access(around, os.W_OK) and not (exists and not _is_plain(target)):
+    if not os.access(around, os.W_OK):
         raise InputError(f"{_shown(path)} can't be written: check the permissions of its folder")
     return target
 
@@ -96,25 +98,26 @@ def write(path: str, work: Callable[[IO[Any]], object]) -> None:
     InputError
         As `replacing`.
     """
-    if path != "-" and _is_plain(check_target(path)):
+    target = None if path == "-" else check_target(path)
+    if target is not None and (not target.exists() or _is_plain(target)):
         with replacing(path) as scratch, scratch.open("wb") as file:
             work(file)
         return
     buffer = io.BytesIO()
     work(buffer)
     try:
-        if path == "-":
+        if target is None:
             sys.stdout.buffer.write(buffer.getvalue())
             sys.stdout.buffer.flush()
         else:
-            Path(path).write_bytes(buffer.getvalue())
+            target.write_bytes(buffer.getvalue())
     except OSError as error:
         raise InputError(f"{_shown(path)} can't be written: {_reason(error)}") from None
 
 
-def _is_plain(target: Path) -> bool:
-    """Whether a path is free, or that of a file or folder: no pipe, device or socket."""
-    return not target.exists() or target.is_file() or target.is_dir()
+def _is_plain(path: Path) -> bool:
+    """Whether what is there is a file or a folder: no pipe, device or socket."""
+    return path.is_file() or path.is_dir()
 
 
 def _shown(path: str | os.PathLike[str]) -> str:

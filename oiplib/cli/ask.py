@@ -204,13 +204,15 @@ def check(db: str | None) -> None:
     Exit status 1, and a line for each row that is wrong.
     """
     from ..store import Store
-    from ..study.check import problems
+    from ..study.check import problems, sqlite_versions
 
     store = Store(db)
     n_problems = 0
     for problem in problems(store):
         tables.say(tables.line(problem))
         n_problems += 1
+    if store.is_file:
+        tables.say(sqlite_versions(store))
     if n_problems:
         raise OipError(f"{store.name}: {n_problems} problems")
     tables.say(f"{store.name} is sound")

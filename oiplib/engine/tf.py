@@ -1,6 +1,7 @@
 """TensorFlow and Keras, loaded quietly. Every other module gets them from here."""
 
 import os
+import sqlite3  # noqa: F401 - before TensorFlow, which brings another copy that would take its place
 import sys
 import tempfile
 

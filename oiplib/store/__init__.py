@@ -7,7 +7,7 @@ from .database import Store
 from .find import ORDERS, ORIGINS, OipFilter
 from .merge import merge
 from .oips import Oips
-from .sound import check_name, check_target
+from .sound import check_environment, check_name, check_target
 from .tables import ROW_FIELDS, Layer, Network, Oip, Run, Rung, Scan, Screening, StoredStudy
 from .views import VIEWS
 
@@ -32,6 +32,7 @@ __all__ = [
     "Store",
     "StoredStudy",
     "Variety",
+    "check_environment",
     "check_name",
     "check_target",
     "database_url",

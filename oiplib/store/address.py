@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from ..errors import InputError, OipError
+
+_log = logging.getLogger("oiplib")
+
+#: How long reading waits for a lock, in milliseconds.
+BUSY_TIMEOUT = 30_000
+# How long writing waits before it says that it waits.
+_PATIENCE = 2_000
 
 
 def database_url(target: str | os.PathLike[str] | None) -> URL:
@@ -46,8 +55,32 @@ def immutable_url(url: URL) -> URL:
 
 def begin(connection: Connection) -> None:
     """Begin a transaction; one that ``writes`` keeps other writers out from here on."""
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.get_execution_options().get("writes"):
+        begin_to_write(connection)
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+def begin_to_write(connection: Connection) -> None:
+    """Begin a transaction that keeps other writers out; waits until they have finished.
+
+    What is to be written is a finished unit of work, which shouldn't be lost because somebody
+    else takes long. Ctrl-C still ends the waiting.
+    """
+    is_told = False
+    while True:
+        try:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_PATIENCE}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            break
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+        if not is_told:
+            name = connection.engine.url.database
+            _log.warning("%s is being written by another program: waiting for it", name)
+            is_told = True
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
 
 
 def pragmas(connection: Any, record: Any) -> None:
@@ -55,7 +88,7 @@ def pragmas(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # transactions begin where `begin` says
     # `trusted_schema` stays on: our own views read JSON, which SQLite 3.40 doesn't count as safe.
     # What a file defines is compared with our layout, word for word, before anything reads it.
-    for pragma in ("foreign_keys = ON", "busy_timeout = 30000", "cell_size_check = ON"):
+    for pragma in ("foreign_keys = ON", f"busy_timeout = {BUSY_TIMEOUT}", "cell_size_check = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

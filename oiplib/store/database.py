@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -11,11 +13,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
 from .answers import Correspondence, Null, Reaction, Variety
+from .processes import this_process, was_killed
 from .reader import Reader, same_row, screenings_of
-from .sound import check_image, check_target
+from .sound import all_rows, check_image, check_target
 from .tables import Layer, Network, Oip, Run, Scan, Screening, StoredStudy
 
 Row = dict[str, Any]
+
+_log = logging.getLogger("oiplib")
 
 
 class Store(Reader):
@@ -34,6 +39,11 @@ class Store(Reader):
     OipError
         If the database doesn't exist, can't be opened or written, or isn't one of ours.
     """
+
+    def __init__(self, target: str | os.PathLike[str] | None = None, create: bool = False) -> None:
+        super().__init__(target, create)
+        if create:
+            self.end_killed_runs()
 
     def add(self, *rows: Network | Screening | Reaction | Null | Variety) -> int:
         """Store finished results, all or nothing; returns how many weren't stored already."""
@@ -101,10 +111,29 @@ class Store(Reader):
 
     def start_run(self, kind: str, spec: Row | None, environment: Row) -> int:
         """Note that work begins; returns the run's id."""
-        run = Run(kind=kind, spec=spec, started=datetime.now(UTC), environment=environment)
+        self.end_killed_runs()
+        noted = {**environment, "process": this_process()}
+        run = Run(kind=kind, spec=spec, started=datetime.now(UTC), environment=noted)
         with self.session(writes=True) as session:
             session.add(run)
         return run.id
+
+    def end_killed_runs(self) -> list[int]:
+        """Note of runs that seem to go on, and whose process has ended, that they were killed."""
+        running = select(Run).where(Run.status == "running").order_by(Run.id)
+        with self.session() as session:
+            killed = [
+                run.id
+                for run in all_rows(session, running)
+                if was_killed(run.environment.get("process"))
+            ]
+        if killed:
+            with self.session(writes=True) as session:
+                for run in session.scalars(running.where(Run.id.in_(killed))):
+                    run.status, run.error = "interrupted", "its process was killed"
+            numbers = ", ".join(map(str, killed))
+            _log.warning("%s: run %s was killed; what it had finished is kept", self.name, numbers)
+        return killed
 
     def end_run(self, run_id: int, status: str, error: str | None = None) -> None:
         """Note how the work ended: ``done``, ``failed`` or ``interrupted``."""

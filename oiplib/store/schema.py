@@ -20,6 +20,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import OipError
+from .address import begin_to_write
 from .answers import Variety
 from .layout import check_layout, check_triggers, layout_of
 from .views import VIEWS
@@ -168,14 +169,10 @@ def _alone(file: Path) -> Iterator[Connection]:
 
     def begin_by_hand(connection: Any, record: Any) -> None:
         connection.isolation_level = None
-        connection.execute("PRAGMA busy_timeout = 30000")
         connection.execute("PRAGMA trusted_schema = OFF")  # the file may be a stranger's
 
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
     event.listen(engine, "connect", begin_by_hand)
-    event.listen(engine, "begin", begin)
+    event.listen(engine, "begin", begin_to_write)
     with engine.begin() as connection:
         yield connection
 

@@ -17,6 +17,9 @@ from .tables import Layer, Network, Oip, Run
 
 T = TypeVar("T")
 
+# Of a name or a value in what a run computed on, in characters.
+_LONGEST = 300
+
 
 def all_rows(session: Session, query: Select[T]) -> list[T]:
     """The rows of a query; one that can't be read, or says what can't be, is named."""
@@ -51,8 +54,8 @@ def sensible(row: T) -> T:
         prior_of(row.prior)
         if "image" not in instance_state(row).unloaded:
             check_image(row.image, row.layer)
-    if isinstance(row, Run) and not isinstance(row.environment, dict):
-        raise OipError("what it computed on isn't described")
+    if isinstance(row, Run):
+        check_environment(row.environment)
     if isinstance(row, Network):
         Inputs.parse(row.inputs)
         for name in (row.name, *(layer.name for layer in row.layers)):
@@ -71,6 +74,18 @@ def check_name(name: str) -> str:
     if not re.fullmatch(r"[\w ./:+()-]{1,200}", name):
         raise OipError(f"{name[:40]!r} is no name for a network or a layer")
     return name
+
+
+def check_environment(environment: Any) -> None:
+    """`OipError` unless it describes what a run computed on: names and short values."""
+    if not isinstance(environment, dict):
+        raise OipError("what it computed on isn't described")
+    for name, value in environment.items():
+        values = value.values() if name == "process" and isinstance(value, dict) else [value]
+        for each in values:
+            is_plain = each is None or isinstance(each, (int, float, str))
+            if not is_plain or len(str(each)) > _LONGEST or len(name) > _LONGEST:
+                raise OipError(f"what it computed on is no plain text: {str(name)[:40]!r}")
 
 
 def listed(choices: Sequence[Any]) -> str:

@@ -7,6 +7,7 @@ made of, and the responses to all OIPs and to their starts. What takes an ascent
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -31,6 +32,7 @@ from ..store import (
     Store,
     StoredStudy,
     Variety,
+    check_environment,
     check_name,
     check_target,
 )
@@ -56,6 +58,7 @@ from ..values import (
 )
 from .replay import start_images
 from .rows import network_sha256, oip_key
+from .runs import KINDS, LONGEST_ERROR
 from .study import Study
 from .trainings import RELATIONS, WAYS
 
@@ -64,6 +67,14 @@ from .trainings import RELATIONS, WAYS
 _TOLERANCE = 1e-4
 # The same, relative to the map of the layer that answers most: where large numbers cancel out.
 _ROUNDING = 1e-6
+
+# Where the file's header keeps the version of the SQLite that wrote it.
+_WRITER = 96
+# Versions in which a write-ahead log may be begun anew while another program writes to it.
+_RACE = (3, 7, 0), (3, 51, 2)
+
+# Nothing of ours is older.
+_FIRST_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 # OIPs whose responses are computed at a time.
 _GROUP = 2048
@@ -92,6 +103,32 @@ def problems(store: Store) -> Iterator[str]:
                     progress.update(1)
             for network in ids[Network]:
                 yield from _of_responses(store, session, network, progress)
+
+
+def sqlite_versions(store: Store) -> str:
+    """Which SQLite wrote a file last and which reads it, and what is known to be wrong with them.
+
+    Returns
+    -------
+    str
+        A line; empty for a database that is no SQLite file.
+    """
+    if not store.is_file:
+        return ""
+    with open(store.name, "rb") as file:
+        file.seek(_WRITER)
+        number = int.from_bytes(file.read(4), "big")
+    writer = number // 1_000_000, number // 1000 % 1000, number % 1000
+    with store.session() as session:
+        text = str(session.connection().exec_driver_sql("SELECT sqlite_version()").scalar())
+    reader = tuple(int(part) for part in text.split(".")[:3])
+    line = f"written last by SQLite {'.'.join(map(str, writer))}, read by {text}"
+    if any(_RACE[0] <= version <= _RACE[1] for version in (writer, reader)):
+        line += (
+            "; those before 3.51.3 can, very rarely, damage a file that several programs write at "
+            "the same time: keep copies"
+        )
+    return line
 
 
 def _of_file(session: Session) -> Iterator[str]:
@@ -159,8 +196,14 @@ def _whole(session: Session, kind: type[Any], id: int) -> Any:
 def _run(row: Run) -> Iterator[str]:
     if row.spec is not None:
         Spec.from_dict(row.spec)
-    if not isinstance(row.environment, dict):
-        yield "what it computed on isn't described"
+    check_environment(row.environment)
+    yield from _moment("started", row.started)
+    if row.kind not in KINDS:
+        yield f"its kind isn't one of {', '.join(KINDS)}"
+    if row.error is not None and len(row.error) > LONGEST_ERROR:
+        yield f"its error has {len(row.error):,} characters"
+    if row.status in ("done", "running") and row.error is not None:
+        yield f"it is {row.status}, and names an error"
     if row.seconds is not None and not 0 <= row.seconds < float("inf"):
         yield f"it took {row.seconds} seconds"
     if row.status == "done" and row.seconds is None:
@@ -187,6 +230,7 @@ def _network(row: Network) -> Iterator[str]:
         (name, shape if len(shape) == 3 else (1, 1, *shape)) for name, shape in shapes
     ]:
         yield "its layers aren't those of its model"
+    yield from _moment("created", row.created)
     if row.spec is not None:
         spec = CnnSpec.from_dict(row.spec)
         # A file's content is part of the hash, and not part of the database.
@@ -200,6 +244,7 @@ def _shape(layer: Layer) -> tuple[int, int, int]:
 
 def _study(row: StoredStudy) -> Iterator[str]:
     yield from _hash(StudySpec.from_dict(row.spec), row)
+    yield from _moment("asked", row.asked)
 
 
 def _oip(row: Oip) -> Iterator[str]:
@@ -223,6 +268,7 @@ def _oip(row: Oip) -> Iterator[str]:
         yield f"{row.steps} steps, where its ascents have {n_steps}"
     elif float(row.trace[-1]) != row.loss:
         yield f"its trace ends at {row.trace[-1]:g}, its loss is {row.loss:g}"
+    yield from _moment("created", row.created)
     if row.origin not in (start.origin, "revival"):
         yield f"its origin isn't {row.origin}"
     if not row.loss > row.trace[0]:
@@ -304,6 +350,12 @@ def _correspondence(row: Correspondence) -> Iterator[str]:
     yield from _hash(CorrespondenceSpec.from_dict(row.spec), row)
     if row.way not in WAYS or row.relation not in (*RELATIONS, "untrained"):
         yield "its relation or its way isn't one of those that there are"
+
+
+def _moment(name: str, moment: datetime) -> Iterator[str]:
+    """Whether something can have happened then."""
+    if not _FIRST_MOMENT <= moment <= datetime.now(UTC) + timedelta(days=1):
+        yield f"{name} is no moment between {_FIRST_MOMENT.year} and now: {moment.isoformat()}"
 
 
 def _hash(spec: Spec, row: Any) -> Iterator[str]:

@@ -15,7 +15,15 @@ from ..store import Store
 from ..values import Spec
 
 _PACKAGES = ("oiplib", "tensorflow", "keras", "numpy", "sqlalchemy")
-_LONGEST_ERROR = 500
+
+#: What is kept of an error, in characters.
+LONGEST_ERROR = 500
+
+#: What a run may do.
+KINDS = (
+    *("train", "import", "screen", "derive", "select", "react"),
+    *("null", "restart", "correspond"),
+)
 
 
 @contextmanager
@@ -26,7 +34,7 @@ def running(store: Store, kind: str, spec: Spec | None = None) -> Iterator[int]:
         yield run_id
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        store.end_run(run_id, status, str(error)[:_LONGEST_ERROR])
+        store.end_run(run_id, status, str(error)[:LONGEST_ERROR])
         raise
     store.end_run(run_id, "done")
 
