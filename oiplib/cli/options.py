@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -151,8 +152,10 @@ def stored_study(
 def size(text: str) -> tuple[int, int]:
     """Height and width written like 64x48, or 64 for both."""
     parts = text.lower().split("x")
-    if len(parts) not in (1, 2) or not all(part.strip().isdecimal() for part in parts):
-        raise InputError(f"{text!r} is no image size: write it like 64x48, height first, or 64")
+    if len(parts) not in (1, 2) or not all(re.fullmatch(r"\s*\d{1,9}\s*", p) for p in parts):
+        raise InputError(
+            f"{text[:80]!r} is no image size: write it like 64x48, height first, or 64"
+        )
     height, width = int(parts[0]), int(parts[-1])
     if not 1 <= min(height, width) <= max(height, width) <= 4096:
         raise InputError(f"an image size of {text} can't be used: choose 1 to 4096 pixels a side")
@@ -164,7 +167,7 @@ def numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"{text!r} are no numbers: write them like 0.2,0.5,0.8") from None
+        raise InputError(f"{text[:80]!r} are no numbers: write them like 0.2,0.5,0.8") from None
 
 
 def pair(text: str, between: str, problem: str) -> tuple[int, int]:
@@ -172,5 +175,5 @@ def pair(text: str, between: str, problem: str) -> tuple[int, int]:
     try:
         first, second = (int(part) for part in text.split(between))
     except ValueError:
-        raise InputError(f"{text!r} is {problem}") from None
+        raise InputError(f"{text[:80]!r} is {problem}") from None
     return first, second

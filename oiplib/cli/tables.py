@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _LONG = ("stop_reason", "spec", "spec_sha256", "created")
 
 
+# Of a message, in characters.
+_LONGEST = 2000
+
 # What a terminal would obey, and what makes a text look like another one.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -36,8 +39,9 @@ def printable(text: str) -> str:
 
 
 def line(text: object) -> str:
-    """A message in one line, however many there are in what it names."""
-    return printable(" ".join(str(text).splitlines()))
+    """A message in one line that can be read, whatever stands in what it names."""
+    message = printable(" ".join(str(text).splitlines()))
+    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
 
 
 def say(text: str, end: str = "\n", err: bool = False) -> None:

@@ -254,6 +254,8 @@ def unpack(architecture: str, weights: bytes) -> Any:
                 raise ValueError("its weights are packed, which ours never are")
             arrays = read_arrays(archive, keys, len(weights), "its archive of weights")
             set_weights(model, [arrays[key] for key in keys])
+        if len(model.inputs) != 1 or not model.outputs:
+            raise ValueError("it doesn't take one image")
     except Exception as error:  # a damaged network raises nearly anything
         raise OipError(f"the stored network can't be rebuilt: {reason(error)}") from None
     return model

@@ -25,16 +25,17 @@ def all_rows(session: Session, query: Select[T]) -> list[T]:
     """The rows of a query; one that can't be read, or says what can't be, is named."""
     try:
         return [sensible(row) for row in session.scalars(query)]
-    except (OipError, ValueError, TypeError, KeyError):
+    except (OipError, ValueError, TypeError, KeyError, RecursionError):
         kind: Any = query.column_descriptions[0]["entity"]
         session.expunge_all()
         for id in session.scalars(query.with_only_columns(kind.id)).all():
             try:
                 for row in session.scalars(query.where(kind.id == id)):
                     sensible(row)
-            except (OipError, ValueError, TypeError, KeyError) as error:
-                row_name = f"{kind.__tablename__} row {id}"
-                raise OipError(f"{row_name}: {error}; 'oip check' tells all") from None
+            except (OipError, ValueError, TypeError, KeyError, RecursionError) as error:
+                name = f"{kind.__tablename__} row {id}: "
+                reason = str(error).removeprefix(name)
+                raise OipError(f"{name}{reason}; 'oip check' tells all") from None
         raise
 
 
@@ -48,8 +49,8 @@ def sensible(row: T) -> T:
     if isinstance(row, Oip):
         if row.layer is None:
             raise OipError("its layer doesn't exist")
-        if not isinstance(row.loss, float) or not isinstance(row.start, dict):
-            raise OipError("its loss is no number, or its start isn't described")
+        if not isinstance(row.start, dict):
+            raise OipError("its start isn't described")
         check_target(row.objective, row.map, row.layer)
         prior_of(row.prior)
         if "image" not in instance_state(row).unloaded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from html import escape
 from typing import Any, ClassVar
 
@@ -10,10 +11,14 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
+    Float,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
+    String,
     UniqueConstraint,
+    event,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, mapped_column, relationship
 from sqlalchemy.orm.exc import DetachedInstanceError
@@ -118,6 +123,37 @@ def sizes_of(layer: Layer | None) -> dict[str, int]:
     network = layer.network
     image = network.image_height, network.image_width, network.image_channels
     return {"maps": layer.n_maps, **dict(zip(IMAGE, image, strict=True))}
+
+
+# Of a text but an architecture's, in characters.
+_LONGEST_TEXT = 1_000_000
+
+
+@event.listens_for(Base, "load", propagate=True)
+def _check_types(row: Base, _: Any) -> None:
+    """Raise `OipError` if a plain value isn't of its column's type: SQLite lets in anything."""
+    values = vars(row)
+    for name, kind, may_be_missing in _plain_columns(type(row)):
+        if name not in values:  # it wasn't asked for
+            continue
+        value = values[name]
+        if type(value) is not kind and not (value is None and may_be_missing):
+            wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
+            raise OipError(f"{row.row_name}: {name} is {str(value)[:40]!r}, and not {wanted}")
+        if type(value) is str and len(value) > _LONGEST_TEXT and name != "architecture":
+            raise OipError(f"{row.row_name}: {name} has {len(value):,} characters")
+
+
+@cache
+def _plain_columns(kind: type[Base]) -> list[tuple[str, type, bool]]:
+    """The columns of a table that hold numbers or texts: name, type, whether NULL is allowed."""
+    columns = [(attribute.key, attribute.columns[0]) for attribute in kind.__mapper__.column_attrs]
+    kinds = {Integer: int, BigInteger: int, Float: float, String: str}
+    return [
+        (name, kinds[type(column.type)], bool(column.nullable))
+        for name, column in columns
+        if type(column.type) in kinds
+    ]
 
 
 class Network(Base):

@@ -6,6 +6,7 @@ made of, and the responses to all OIPs and to their starts. What takes an ascent
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -79,9 +80,6 @@ _FIRST_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 # OIPs whose responses are computed at a time.
 _GROUP = 2048
 
-# What reading a damaged value can raise.
-_UNREADABLE = (TypeError, ValueError, KeyError, AttributeError)
-
 
 def problems(store: Store) -> Iterator[str]:
     """What is wrong with a database, each as a line that names the row.
@@ -147,6 +145,7 @@ def _of_row(
     try:
         row = _whole(session, kind, id)
         damages = list(_arrays(row))
+        damages += _hashes(row)
         yield from (name + problem for problem in damages)
         yield from (name + problem for problem in check(row))
     except SQLAlchemyError as error:
@@ -155,10 +154,20 @@ def _of_row(
         problem = str(error).removeprefix(name)
         if problem not in damages:
             yield name + problem
-    except _UNREADABLE as error:
+    except Exception as error:  # a damaged network raises nearly anything
         yield f"{name}can't be read: {type(error).__name__}: {str(error)[:200]}"
     finally:
         session.expunge_all()
+
+
+def _hashes(row: Any) -> Iterator[str]:
+    """Whether each hash is one."""
+    for column in row.__mapper__.column_attrs:
+        name = column.key
+        if name == "key" or name.endswith("sha256"):
+            value = getattr(row, name)
+            if value is not None and not re.fullmatch("[0-9a-f]{64}", value):
+                yield f"{name} is no SHA-256"
 
 
 def _arrays(row: Any) -> Iterator[str]:
@@ -261,6 +270,8 @@ def _oip(row: Oip) -> Iterator[str]:
     if str(prior_in(climb)) != row.prior:
         yield f"its prior isn't {row.prior}"
     may_converge = any(stage.stop_with_convergence for stage in stages_of(row.spec))
+    if row.stop_reason == "n_epochs" and not may_converge and row.steps != n_steps:
+        yield f"it ended after {row.steps} steps, where its ascents have {n_steps}"
     if row.stop_reason not in STOP_REASONS or (row.stop_reason == "converged" and not may_converge):
         yield f"it can't have ended by {str(row.stop_reason)[:40]!r}"
     yield from _target(row)
@@ -306,6 +317,8 @@ def _reaction(row: Reaction) -> Iterator[str]:
     yield from _hash(spec, row)
     if row.kind != spec.kind:
         yield f"its kind isn't {row.kind}, but {spec.kind}"
+    if row.kind == "fluctuation" and (row.images.size or row.class_means.size):
+        yield "it is one of random images, and holds a data set's"
     if row.kind == "data" and len(row.images) != len(np.unique(row.top_images)):
         yield "its images aren't the top ones, each once"
 
@@ -405,12 +418,17 @@ def _of_responses(store: Store, session: Session, network: int, progress: Any) -
     try:
         study = Study(store, network=network)
         study.model  # noqa: B018 - rebuilt once
-    except (SQLAlchemyError, OipError, *_UNREADABLE):
+    except Exception:
         return  # named already, as a row
     for first in range(0, len(ids), _GROUP):
         oips = [oip for id in ids[first : first + _GROUP] if (oip := _readable(session, id))]
         if oips:
-            yield from _wrong_losses(study, oips)
+            try:
+                yield from _wrong_losses(study, oips)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {str(error)[:200]}"
+                yield f"networks row {network}: it can't be computed with: {reason}"
+                return
         progress.update(len(ids[first : first + _GROUP]))
 
 
@@ -419,7 +437,7 @@ def _readable(session: Session, id: int) -> Oip | None:
     try:
         oip: Oip = _whole(session, Oip, id)
         return None if next(chain(_arrays(oip), _oip(oip)), None) else oip
-    except (SQLAlchemyError, OipError, *_UNREADABLE):
+    except Exception:
         return None
     finally:
         session.expunge_all()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import OipError
 from ..progress import bar
 from ..store import Oip, Store
 from ..values import (
@@ -128,6 +129,8 @@ def differences(store: Store, ids: Sequence[int]) -> dict[str, tuple[Any, Any]]:
 def _again(engine: Responding, oips: Sequence[Oip]) -> Iterator[Replay]:
     from ..engine.ascent import climb
 
+    for oip in oips:
+        _check_steps(oip)
     starts = [start_of(oip.start) for oip in oips]
     images = start_images(starts, engine.image_shape, engine.inputs)
     maps = np.array([oip.map or 0 for oip in oips])
@@ -146,6 +149,15 @@ def _again(engine: Responding, oips: Sequence[Oip]) -> Iterator[Replay]:
             and trace.tobytes() == oip.trace.tobytes()
             and ascents.images[i].tobytes() == oip.image.tobytes(),
         )
+
+
+def _check_steps(oip: Oip) -> None:
+    """Raise `OipError` if an OIP's ascents have other steps than it; they could ask for years."""
+    stages = stages_of(oip.spec)
+    n_steps = sum(stage.n_epochs - 1 for stage in stages)
+    may_stop = oip.stop_reason != "n_epochs" or any(s.stop_with_convergence for s in stages)
+    if len(oip.trace) != oip.steps + 1 or not (oip.steps == n_steps or may_stop):
+        raise OipError(f"{oip.row_name}: it took {oip.steps} steps, and its ascents have {n_steps}")
 
 
 def start_images(

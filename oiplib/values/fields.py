@@ -12,7 +12,7 @@ from ..errors import InputError
 def choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """`InputError` unless the value is one of the choices."""
     if value not in choices:
-        raise InputError(f"unknown {name} {value!r}: choose one of {', '.join(choices)}")
+        raise InputError(f"unknown {name} {_shown(value)}: choose one of {', '.join(choices)}")
 
 
 def instance(name: str, value: object, kind: type) -> None:
@@ -24,14 +24,31 @@ def instance(name: str, value: object, kind: type) -> None:
 def sequence(name: str, value: Any) -> Sequence[Any]:
     """The value, if it is a list or a tuple."""
     if not isinstance(value, (list, tuple)):
-        raise InputError(f"{name} must be a sequence, not {value!r}")
+        raise InputError(f"{name} must be a sequence, not {_shown(value)}")
     return value
+
+
+def text(name: str, value: Any) -> str:
+    """The value, if it is a text that isn't empty and no longer than a path may be."""
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
+        raise InputError(f"{name} must be a text of 1 to {_LONGEST:,} characters")
+    return value
+
+
+def _shown(value: object) -> str:
+    """A value in a message, however large it is."""
+    try:
+        return repr(value)[:80]
+    except (RecursionError, ValueError):
+        return f"a {type(value).__name__} that is too large to be shown"
 
 
 #: The largest whole number that a database keeps.
 LARGEST = 2**63 - 1
 #: How many of anything somebody may ask for that takes time or memory; more is a slip.
 MANY = 10**6
+# Of a text, in characters.
+_LONGEST = 4096
 
 
 def count(name: str, value: Any, low: int, high: int = LARGEST) -> int:
@@ -39,11 +56,11 @@ def count(name: str, value: Any, low: int, high: int = LARGEST) -> int:
     try:
         whole = int(value)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{name} must be a whole number, not {value!r}") from None
+        raise InputError(f"{name} must be a whole number, not {_shown(value)}") from None
     if isinstance(value, bool) or whole != value:
-        raise InputError(f"{name} must be a whole number, not {value!r}")
+        raise InputError(f"{name} must be a whole number, not {_shown(value)}")
     if whole < low:
-        raise InputError(f"{name} must be at least {low}, not {whole}")
+        raise InputError(f"{name} must be at least {low}, not {_shown(whole)}")
     if whole > high:
         raise InputError(f"{name} must be at most {high:,}")
     return whole
@@ -62,7 +79,9 @@ def number(
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{name} must be a number, not {value!r}") from None
+        raise InputError(f"{name} must be a number, not {_shown(value)}") from None
+    except OverflowError:
+        raise InputError(f"{name} must be finite") from None
     if not math.isfinite(number):
         raise InputError(f"{name} must be finite, not {number}")
     if not (low <= number <= high and above < number < below):

@@ -13,13 +13,16 @@ from ..errors import InputError
 from .fields import number, sequence
 from .spec import Text
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"
 _NUMBERS = rf"{_NUMBER}(?:\s*,\s*{_NUMBER})*"
 _TEXT = re.compile(
     rf"(?P<low>{_NUMBER}?)\.\.(?P<high>{_NUMBER})"
     rf"(?:\s+mean\s+(?P<mean>{_NUMBERS})\s+deviation\s+(?P<deviation>{_NUMBERS}))?",
     re.IGNORECASE,
 )
+
+# Of a text, in characters: three numbers for each of some hundred channels.
+_LONGEST = 10_000
 
 #: What `Inputs.parse` understands, as an error lists it.
 INPUTS_CHOICES = (
@@ -133,9 +136,9 @@ class Inputs(Text):
         """
         if text.strip().lower() == "standardized":
             return cls()
-        match = _TEXT.fullmatch(text.strip())
+        match = None if len(text) > _LONGEST else _TEXT.fullmatch(text.strip())
         if match is None or not match["low"]:
-            raise InputError(f"unknown inputs {text!r}: choose {INPUTS_CHOICES}")
+            raise InputError(f"unknown inputs {text[:80]!r}: choose {INPUTS_CHOICES}")
         lists = [
             tuple(float(part) for part in (match[name] or "").split(",") if part)
             for name in ("mean", "deviation")

@@ -12,6 +12,8 @@ Maps = Sequence[int] | str | None
 
 # No layer has as many maps; a slip such as 0-999999999 would fill the memory.
 _MOST_MAPS = 10**6
+# Of a text, in characters.
+_LONGEST = 100_000
 
 
 def parse_ranges(text: str) -> list[int]:
@@ -27,12 +29,14 @@ def parse_ranges(text: str) -> list[int]:
     >>> parse_ranges("120, 0-3")
     [0, 1, 2, 3, 120]
     """
+    if len(text) > _LONGEST:
+        raise InputError(f"a list of maps has at most {_LONGEST:,} characters")
     indices: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if low > high:
-            raise InputError(f"{text!r} names no maps: write them like 0-7,120")
+            raise InputError(f"{text[:80]!r} names no maps: write them like 0-7,120")
         indices.update(range(low, min(high, low + _MOST_MAPS) + 1))
     return sorted(indices)
 

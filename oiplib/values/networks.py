@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import InputError
-from .fields import MANY, count, number, sequence
+from .fields import MANY, count, number, sequence, text
 from .spec import Spec
 
 
@@ -51,8 +51,7 @@ class CnnSpec(Spec):
     order_seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.dataset, str) or not self.dataset:
-            raise InputError("dataset must be a name or the path of an .npz file")
+        self._set("dataset", text("dataset (a name, or the path of an .npz file)", self.dataset))
         self._set("maps", tuple(count("maps", n, 1, MANY) for n in sequence("maps", self.maps)))
         if not self.maps:
             raise InputError("maps must name at least one convolutional layer")

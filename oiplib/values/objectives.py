@@ -27,15 +27,18 @@ from .fields import count, number, sequence
 #: Finds the number of a unit by its name: of a layer and a name of a class.
 UnitNames = Callable[[str, str], int]
 
+# Of a text, in characters: a direction in a layer of some thousand maps.
+_LONGEST = 100_000
+
 # Names that need no quotes; a minus may stand inside a name, but not at its beginning.
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w./-]*")
 _TOKENS = re.compile(
     r"""\s*(?:
-        (?P<number>(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*\*
+        (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*\*
       | (?P<sign>[-+])
       | (?:"(?P<quoted>[^"]+)"|(?P<name>[A-Za-z_][\w./-]*))\s*:\s*
         (?:\[(?P<vector>[^\]]*)\]
-          |(?P<unit>\d+)(?:\s*@\s*(?P<y>\d+)\s*,\s*(?P<x>\d+))?
+          |(?P<unit>\d{1,18})(?:\s*@\s*(?P<y>\d{1,18})\s*,\s*(?P<x>\d{1,18}))?
           |"(?P<quoted_class>[^"]+)"
           |(?P<class>[^\W\d][\w./]*))
     )\s*""",
@@ -308,6 +311,8 @@ def parse_objective(text: str) -> Objective:
     >>> parse_objective("Conv2D_3:120@1,1")
     Neuron(layer='Conv2D_3', map=120, y=1, x=1)
     """
+    if not isinstance(text, str) or len(text) > _LONGEST:
+        raise InputError(f"an objective is named by a text of at most {_LONGEST:,} characters")
     terms: list[tuple[float, Term]] = []
     place, sign, factor = 0, 1.0 if text.strip() else 0.0, 1.0
     while place < len(text):
@@ -422,6 +427,6 @@ def _number_text(value: float) -> str:
 
 def _unreadable(text: str) -> InputError:
     return InputError(
-        f"{text!r} is no objective: write it like Conv2D_3:120, Conv2D_3:120@1,1, Classes:7 or "
-        "Classes:4 - Classes:9"
+        f"{text[:80]!r} is no objective: write it like Conv2D_3:120, Conv2D_3:120@1,1, Classes:7 "
+        "or Classes:4 - Classes:9"
     )

@@ -22,6 +22,8 @@ from ..errors import InputError
 from .fields import count, number
 from .spec import Text
 
+# Of a text, in characters.
+_LONGEST = 1000
 _PART = re.compile(r"\s*([a-z0-9]+)\s*(?:\(\s*([-+.\de]*)\s*\))?\s*", re.IGNORECASE)
 
 
@@ -117,6 +119,8 @@ class Prior(Text):
         ('smooth(0.5) + jitter(1)', 'none')
         """
         total = cls()
+        if len(text) > _LONGEST:
+            raise InputError(f"a prior has at most {_LONGEST} characters, not {len(text):,}")
         if text.strip().lower() == "none":
             return total
         for part in text.split("+"):

@@ -87,7 +87,9 @@ class Spec:
         try:
             spec = _unplain(values)
         except TypeError as error:
-            raise InputError(f"no {cls.__name__}: {error}") from None
+            raise InputError(f"no {cls.__name__}: {str(error)[:200]}") from None
+        except RecursionError:
+            raise InputError(f"no {cls.__name__}: it is nested too deep") from None
         if not isinstance(spec, cls):
             raise InputError(f"no {cls.__name__}: {str(values)[:80]}")
         return spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .ascents import AscentSpec
-from .fields import instance
+from .fields import instance, text
 from .networks import CnnSpec
 from .searches import ScanSpec, TrialSpec
 from .spec import Spec
@@ -39,6 +39,7 @@ class StudySpec(Spec):
 
     def __post_init__(self) -> None:
         instance("cnn", self.cnn, CnnSpec)
+        self._set("layer", text("layer", self.layer))
         instance("trials", self.trials, TrialSpec)
         instance("scan", self.scan, ScanSpec)
         instance("variety", self.variety, VarietySpec)
