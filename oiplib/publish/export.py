@@ -30,7 +30,7 @@ png/         the images as pictures; a standardized one from black for its small
 """
 
 # Spreadsheets take a cell that begins so for a formula, and some of these run programs.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 # Small images are made larger, up to about this many pixels.
 _SHOWN = 112
@@ -138,7 +138,11 @@ def write_csv(rows: list[dict[str, Any]], file: Any, fields: tuple[str, ...] = R
 
 def _harmless(value: Any) -> Any:
     """A cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    # The csv module doesn't quote a carriage return alone, and what follows would be a cell.
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def write_parquet(rows: list[dict[str, Any]], file: Any) -> None:
