@@ -1,6 +1,7 @@
 """Datasette on a finished database, in a real browser; and the folder that others can load."""
 
 import csv
+import io
 import json
 import shutil
 import socket
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from oiplib import Store
+from oiplib.publish.export import write_csv
 from oiplib.store.arrays import packed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -130,6 +132,20 @@ def test_an_export_can_be_loaded_without_us(oip, copy, tmp_path, tiny_study):
     for row in rows:
         assert (folder / row["png"]).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert len(list((folder / "png").iterdir())) == len(oips)
+
+
+def test_no_cell_of_a_csv_file_is_a_formula():
+    """OWASP's list of what spreadsheets take for one, and what they don't."""
+    formulas = [f"{sign}1+cmd|'/C calc'!A0" for sign in "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"]
+    texts = [*formulas, "a\r=b", "a=b", "map 7", "'", ""]
+    file = io.StringIO(newline="")
+    rows = [{"layer": text, "loss": -0.5, "map": -1, "prior": None} for text in texts]
+    write_csv(rows, file, ("layer", "loss", "map", "prior"))
+    file.seek(0)
+    read = list(csv.DictReader(file))
+    harmless = [f"'{text}".replace("\r", "\n") for text in formulas]
+    assert [row["layer"] for row in read] == [*harmless, "a\n=b", *texts[-4:]]
+    assert {(row["loss"], row["map"], row["prior"]) for row in read} == {("-0.5", "-1", "")}
 
 
 def test_an_export_replaces_nothing(oip, copy, tmp_path):

@@ -2,10 +2,18 @@
 
 import functools
 import http.server
+import itertools
+import json
 import shutil
+import sqlite3
 import threading
+from contextlib import closing, contextmanager
+from urllib.parse import quote
 
 import pytest
+
+from oiplib import Study
+from oiplib.publish import book
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
@@ -16,14 +24,20 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def served(built):
-    """Address of the site on a server, below a path that it knows nothing of."""
-    handler = functools.partial(Quiet, directory=str(built.parent))
+@contextmanager
+def serving(site):
+    """Address of a site on a server, below a path that it knows nothing of."""
+    handler = functools.partial(Quiet, directory=str(site.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{built.name}"
+        yield f"http://127.0.0.1:{server.server_port}/{site.name}"
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def served(built):
+    with serving(built) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +182,112 @@ def test_the_database_can_be_downloaded(browser, served, finished, tmp_path):
     with zipfile.ZipFile(download.value.path()) as archive:
         archive.extract("oip.db", tmp_path)
     assert Store(tmp_path / "oip.db").oip_ids() == finished.store.oip_ids()
+
+
+# A site made from a stranger's file
+
+
+HOSTILE = (
+    '<img src=x onerror="window.hacked=1">',
+    "</script><script>window.hacked=1</script>",
+    "[x](javascript:window.hacked=1)",
+    "<a href='javascript:window.hacked=1'>x</a>",
+    "{raw}`<script>window.hacked=1</script>`",
+    "```{raw} html\n<script>window.hacked=1</script>\n```",
+    "\n\n# title\n\n<script>window.hacked=1</script>",
+    '"><svg onload=window.hacked=1>',
+    r"\(x\) $\undefined$ {{ layer }} <!-- end -->",
+)
+#: What is left as it is: rows are found, made again and compared by it, or the file's constraints
+#: and what reads it allow a few words only.
+KEPT = {
+    *("spec", "spec_sha256", "sha256", "weights_sha256", "images_sha256", "key", "architecture"),
+    *(
+        "objective",
+        "origin",
+        "prior",
+        "start",
+        "status",
+        "inputs",
+        "relation",
+        "way",
+        "version_num",
+    ),
+    *("history", "layers.name", "reactions.kind"),
+    *("source", "sha256"),  # of a data set: where it is found
+}
+
+
+def hostile(value, texts):
+    """A value of a column, or of a JSON text in it, with a hostile text for each text."""
+    if isinstance(value, dict):
+        return {key: v if key in KEPT else hostile(v, texts) for key, v in value.items()}
+    return [hostile(item, texts) for item in value] if isinstance(value, list) else next(texts)
+
+
+def spoil(path):
+    """Put hostile texts wherever a database may hold any; returns the columns."""
+    rotated = [" ".join(HOSTILE[k:] + HOSTILE[:k]) for k in range(len(HOSTILE))]
+    texts, columns = itertools.cycle(rotated), set()
+    with closing(sqlite3.connect(path)) as db, db:
+        for (table,) in db.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall():
+            for _, column, kind, *_ in db.execute(f"PRAGMA table_info({table})").fetchall():
+                if kind not in ("VARCHAR", "JSON") or {column, f"{table}.{column}"} & KEPT:
+                    continue
+                columns.add(f"{table}.{column}")
+                for id, value in db.execute(f"SELECT id, {column} FROM {table}").fetchall():
+                    new = (
+                        hostile(json.loads(value or "[]"), texts) if kind == "JSON" else next(texts)
+                    )
+                    if column == "name":  # no markup is allowed, so what comes nearest to it
+                        new = "javascript:alert(1) http://elsewhere.example/__x__ 1."
+                    new = json.dumps(new) if kind == "JSON" else new
+                    db.execute(f"UPDATE {table} SET {column} = ? WHERE id = ?", (new, id))
+    return columns
+
+
+# What a page has of elements that could run something: the theme's own don't name `hacked`.
+RUNNING = """
+[...document.querySelectorAll("*")].filter(e =>
+  (e.localName == "script" && !e.src && e.textContent.includes("hacked"))
+  || [...e.attributes].some(a => a.value.includes("hacked")
+    && (a.name.startsWith("on") || /^\\s*javascript:/i.test(a.value)))
+  || e.matches("img[src='x'], svg[onload], a[href^='http://elsewhere']")
+).map(e => e.outerHTML)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_in_a_database_runs_on_its_pages(browser, finished, copied, tmp_path):
+    path = copied(finished.store.name, tmp_path / "hostile.db")
+    assert {"runs.environment", "networks.dataset", "oips.stop_reason"} <= spoil(path)
+    site = tmp_path / "site"
+    book.build(Study(path), site, maps=[7])
+    names = sorted(page.relative_to(site).as_posix() for page in site.rglob("*.html"))
+    with serving(site) as home:
+        watched = Watched(browser, home)
+        shown, titles = {}, set()
+        for name in names:
+            page = watched.open(f"{home}/{name}")
+            assert_nothing_ran(page, name)
+            shown[name] = page.inner_text("article") if page.query_selector("article") else ""
+            titles |= {h.inner_text() for h in page.query_selector_all("h1, h2, h3")}
+            page.close()
+        for title in sorted(title for title in titles if "hacked" in title):
+            # The search compares with headings as they are.
+            page = watched.open(f"{home}/search.html?q={quote(title.rstrip('#'))}")
+            page.wait_for_selector("#search-results a")
+            assert_nothing_ran(page, title)
+            page.close()
+    assert watched.wrong == []
+    # The texts are there, as texts.
+    for name in ("maps/map-007.html", "activations.html", "find.html", "index.html", "query.html"):
+        assert HOSTILE[0] in shown[name], name
+    assert sum("hacked" in title for title in titles) > 3
+
+
+def assert_nothing_ran(page, name):
+    assert page.evaluate("window.hacked") is None, name
+    assert page.evaluate(RUNNING) == [], name

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -199,6 +200,23 @@ def _labels(whose: str, labels: np.ndarray) -> np.ndarray:
 def _refuse_objects(whose: str, array: np.ndarray, instead: str) -> None:
     if array.dtype.hasobject:
         raise InputError(f"{whose} are Python objects, not numbers: {instead}")
+
+
+def check_description(described: Any) -> None:
+    """`InputError` unless a network names a data set as `oiplib.study.networks` does."""
+    if not isinstance(described, dict):
+        raise InputError("its data set isn't described")
+    name = described.get("name")
+    if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise InputError(f"{str(name)[:40]!r} is no name of a data set")
+    classes = described.get("classes", [])
+    if not isinstance(classes, list) or len(classes) > _MOST_CLASSES:
+        raise InputError("the classes of its data set aren't listed")
+    if classes:
+        _class_names(name, classes, 0)
+    _noun(name, described.get("noun", "image"))
+    if not re.fullmatch("[0-9a-f]{64}", str(described.get("sha256") or "0" * 64)):
+        raise InputError("its data set's hash is no SHA-256")
 
 
 def _class_names(name: str, given: Sequence[str], largest_label: int) -> tuple[str, ...]:

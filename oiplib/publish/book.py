@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import html
+import json
 import os
 import re
 import shutil
@@ -73,9 +75,9 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
     if (site / MARKER).is_file() and (site / MARKER).read_text().strip() == key:
         return executed, False
     source = _sources(study, told, indices, work, pages)
-    html = _jupyter_book(source, work)
-    (html / MARKER).write_text(key + "\n")
-    _replace(site, html, work)
+    pages_folder = _jupyter_book(source, work)
+    (pages_folder / MARKER).write_text(key + "\n")
+    _replace(site, pages_folder, work)
     return executed, True
 
 
@@ -130,19 +132,37 @@ def _jupyter_book(source: Path, work: Path) -> Path:
         finally:
             process.kill()
             process.wait()
-    html = output / "_build" / "html"
-    if process.returncode or not (html / "index.html").is_file():
+    folder = output / "_build" / "html"
+    if process.returncode or not (folder / "index.html").is_file():
         log_lines = log.read_text().splitlines()
         reasons = [line for line in log_lines if "WARNING" in line or "ERROR" in line]
         reason = reasons[0] if reasons else "no pages"
         raise OipError(f"Jupyter Book failed: {reason}; all of it is in {log}")
-    for page in html.rglob("*.html"):
+    for page in folder.rglob("*.html"):
         page.write_text(_PRELOADED_FONT.sub("", page.read_text()))
+    _escape_headings(folder / "searchindex.js")
     # Sphinx' notes to itself, and templates of the theme that are no pages.
-    notes = [html / ".buildinfo", html / "objects.inv"]
-    for leftover in [*notes, *html.glob("_static/**/*webpack-macros.html")]:
+    notes = [folder / ".buildinfo", folder / "objects.inv"]
+    for leftover in [*notes, *folder.glob("_static/**/*webpack-macros.html")]:
         leftover.unlink(missing_ok=True)
-    return html
+    return folder
+
+
+def _escape_headings(index: Path) -> None:
+    """Make the headings in the index of Sphinx' search text.
+
+    Its script puts them into the page as HTML. They are text, unlike the titles of the pages there.
+    """
+    before, after = "Search.setIndex(", ")"
+    text = index.read_text()
+    if not (text.startswith(before) and text.endswith(after)):
+        raise OipError(f"{index} isn't what Sphinx used to write: its headings can't be escaped")
+    entries = json.loads(text[len(before) : -len(after)])
+    headings = entries["alltitles"]
+    entries["alltitles"] = {
+        html.escape(heading, quote=False): headings[heading] for heading in headings
+    }
+    index.write_text(f"{before}{json.dumps(entries, separators=(',', ':'))}{after}")
 
 
 def _watch(process: subprocess.Popen[bytes], folder: Path, n_pages: int) -> None:

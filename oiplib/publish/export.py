@@ -22,11 +22,15 @@ strongly.
 images.npy   {n} images as they were computed, {shape}, float32, as their networks take
              them ({inputs}): numpy.load("images.npy")
 oips.csv     a line for each image, in the same order: its network, layer and map, its loss (the
-             mean of the map's activation over its positions), and where it comes from
+             mean of the map's activation over its positions), and where it comes from; a text
+             that a spreadsheet would take for a formula has an apostrophe in front
 oips.json    the same, with all numbers of its start and of its ascent
 png/         the images as pictures; a standardized one from black for its smallest to white for
              its largest value
 """
+
+# Spreadsheets take a cell that begins so for a formula, and some of these run programs.
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 # Small images are made larger, up to about this many pixels.
 _SHOWN = 112
@@ -105,10 +109,33 @@ def _with_bar(rows: list[dict[str, Any]]) -> Any:
 
 
 def write_csv(rows: list[dict[str, Any]], file: Any, fields: tuple[str, ...] = ROW_FIELDS) -> None:
-    """Write rows as CSV; starts and specs are JSON in their cells."""
+    """Write rows as CSV; starts and specs are JSON in their cells.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers stay
+    as they are. JSON and Parquet hold all texts as they are.
+
+    Examples
+    --------
+    >>> import io
+    >>> file = io.StringIO()
+    >>> write_csv([{"objective": "=1+1", "loss": -1.5}], file, ("objective", "loss"))
+    >>> print(file.getvalue(), end="")
+    objective,loss
+    '=1+1,-1.5
+    """
     writer = csv.DictWriter(file, fields, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(flat(row) for row in rows)
+    for row in rows:
+        writer.writerow({name: _harmless(value) for name, value in flat(row).items()})
+
+
+def _harmless(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    # The csv module doesn't quote a carriage return alone, and what follows would be a cell.
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def write_parquet(rows: list[dict[str, Any]], file: Any) -> None:

@@ -56,6 +56,11 @@ def _inputs_of(image: np.ndarray, inputs: Inputs | None) -> Inputs | None:
     return PIXELS if image.dtype == np.uint8 else inputs
 
 
+def _drawn(text: str) -> str:
+    """A text as it stands: matplotlib would read what is between two dollar signs as a formula."""
+    return text.replace("$", r"\$")
+
+
 def draw_image(
     ax: Axes,
     image: np.ndarray,
@@ -66,7 +71,7 @@ def draw_image(
     """Draw one image without axes, as computed or with enhanced contrast, in its colours."""
     pixels = displayable(image, contrast, _inputs_of(image, inputs))
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    ax.set_title(title, fontsize=7.5, pad=3)
+    ax.set_title(_drawn(title), fontsize=7.5, pad=3)
     ax.set_axis_off()
 
 
@@ -103,11 +108,11 @@ def growth(
         draw_image(ax, frame, f"step {step}\nloss {trace[step]:.3g}", inputs=inputs)
     _draw_trace(right.subplots(), trace, steps, "frames on the left")
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(_drawn(title), fontsize=11)
     if caption:
         n_lines = len(caption.splitlines())
         figure.set_figheight(figure.get_figheight() + 0.16 * n_lines)
-        figure.supxlabel(caption, x=0.01, ha="left", fontsize=7.5, color="dimgray")
+        figure.supxlabel(_drawn(caption), x=0.01, ha="left", fontsize=7.5, color="dimgray")
     return figure
 
 
@@ -167,7 +172,8 @@ def shares_by_map(shares: np.ndarray, ylabel: str) -> Figure:
     figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
     ax = figure.subplots()
     ax.fill_between(np.arange(len(shares)), 100 * np.sort(shares)[::-1], color=_SOFT, step="mid")
-    ax.set(xlabel="maps, sorted", ylabel=ylabel, xlim=(0, max(1, len(shares) - 1)), ylim=(0, 100))
+    ax.set(xlabel="maps, sorted", ylabel=_drawn(ylabel))
+    ax.set(xlim=(0, max(1, len(shares) - 1)), ylim=(0, 100))
     ax.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -193,7 +199,7 @@ def relative_curves(
     ax.fill_between(
         steps_from_1, first, third, color=_SOFT, alpha=0.5, label="middle half of the maps"
     )
-    ax.plot(steps_from_1, median, "o-", color=_LINE, label=label)
+    ax.plot(steps_from_1, median, "o-", color=_LINE, label=_drawn(label))
     ax.plot(steps_from_1, article, "s--", color=_ACCENT, label="article IX, map 120")
     ax.set(xscale="log", xlabel="step + 1", ylabel="loss / final loss", ylim=(0, 1.05))
     ax.legend(frameon=False, loc="upper left")
@@ -231,7 +237,7 @@ def selection(
                 ax.plot(x, np.sort(column), "o", color=colour, markersize=3, alpha=0.6)
                 if np.isfinite(column).any():
                     ax.hlines(np.nanmedian(column), x[0] - 0.08, x[-1] + 0.08, color="black")
-                labels.append(f"{strategy}\n{step}")
+                labels.append(_drawn(f"{strategy}\n{step}"))
         ax.set_xticks(range(len(labels)), labels, fontsize=8)
         ax.set_xlabel("first steps, and step of the comparison")
         ax.spines[["top", "right"]].set_visible(False)
@@ -255,7 +261,7 @@ def _draw_classes(ax: Axes, means: np.ndarray, names: Sequence[str]) -> None:
         shown = np.argsort(-means, kind="stable")[:_MOST_NAMES]
     ax.bar(range(len(shown)), means[shown], color=_LINE)
     labels = [_drawable(names[k], k) for k in shown.tolist()]
-    ax.set_xticks(range(len(shown)), labels, parse_math=False)
+    ax.set_xticks(range(len(shown)), map(_drawn, labels))
     if max(map(len, labels)) > 3:
         for text in ax.get_xticklabels():
             text.set(rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
@@ -333,9 +339,9 @@ def against_null(
         (values, _LINE, labels[0]),
     ):
         percent_each = np.full(len(sample), 100 / max(1, len(sample)))
-        ax.hist(sample, bins, weights=percent_each, color=colour, alpha=0.75, label=label)
+        ax.hist(sample, bins, weights=percent_each, color=colour, alpha=0.75, label=_drawn(label))
     ax.axvline(threshold, color=_ACCENT, linestyle="--", label=f"threshold {threshold:.2f}")
-    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1))
+    ax.set(xlabel=_drawn(xlabel), ylabel=_drawn(ylabel), xlim=(0, 1))
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
     return figure
@@ -358,11 +364,11 @@ def ranked(panels: dict[str, dict[str, np.ndarray]], ylabel: str, xlabel: str) -
             ordered = np.sort(values[np.isfinite(values)])[::-1]
             percents = 100 * (np.arange(len(ordered)) + 0.5) / max(1, len(ordered))
             style = ("--", ":")[k % 2] if "null" in label else "-"
-            ax.plot(percents, ordered, color=colours[k % 3], linestyle=style, label=label)
-        ax.set(xlabel=xlabel, xlim=(0, 100), title=title)
+            ax.plot(percents, ordered, color=colours[k % 3], linestyle=style, label=_drawn(label))
+        ax.set(xlabel=_drawn(xlabel), xlim=(0, 100), title=_drawn(title))
         ax.title.set_fontsize(10)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set(ylabel=ylabel)
+    axes[0].set(ylabel=_drawn(ylabel))
     axes[-1].legend(frameon=False, fontsize=8)
     return figure
 
@@ -383,7 +389,8 @@ def kept_order(partners: dict[str, np.ndarray]) -> Figure:
         ax.plot([0, n_maps - 1], [0, n_maps - 1], color=_SOFT, linewidth=1)
         matched_maps = np.flatnonzero(map_partners >= 0)
         ax.plot(matched_maps, map_partners[matched_maps], "o", color=_LINE, markersize=3)
-        ax.set(xlabel="map", xlim=(-1, n_maps), ylim=(-1, n_maps), title=title, aspect="equal")
+        ax.set(xlabel="map", xlim=(-1, n_maps), ylim=(-1, n_maps), aspect="equal")
+        ax.set(title=_drawn(title))
         ax.title.set_fontsize(9)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set(ylabel="its partner")
@@ -406,11 +413,11 @@ def matrix(
     figure = Figure(figsize=(8.2, 2.4), dpi=_DPI, layout="constrained")
     ax = figure.subplots()
     axes_image = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0, interpolation="nearest")
-    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.set(xlabel=_drawn(xlabel), ylabel=_drawn(ylabel))
     if 0 < len(names) <= _MOST_NAMES:
         labels = [_drawable(name, k) for k, name in enumerate(names)]
-        ax.set_yticks(range(len(names)), labels, parse_math=False, fontsize=8)
-    figure.colorbar(axes_image, ax=ax, label=label)
+        ax.set_yticks(range(len(names)), map(_drawn, labels), fontsize=8)
+    figure.colorbar(axes_image, ax=ax, label=_drawn(label))
     return figure
 
 
@@ -476,6 +483,7 @@ def gallery_html(
     contrast: bool | Sequence[bool] = False,
     width: int = 84,
     columns: int | None = None,
+    scrolls: bool = False,
     inputs: Inputs | None = None,
 ) -> str:
     """Images with their labels as HTML that needs no other file and fits any width.
@@ -494,6 +502,8 @@ def gallery_html(
         Width of each image on the page, in pixels. Much larger images are made smaller.
     columns
         The largest number of images side by side. By default they fill the width of the page.
+    scrolls
+        Whether each row has all its columns on a narrow page, too, which then scrolls sideways.
     inputs
         What the network takes, from which images that aren't pictures are drawn back; by
         default each from its smallest to its largest value.
@@ -526,4 +536,8 @@ def gallery_html(
     style += ";margin-bottom:1rem"
     if columns is not None:
         style += f";max-width:{columns * (width + 12)}px"
-    return f'<div style="{style}">{"".join(cells)}</div>'
+    gallery = f'<div style="{style}">{"".join(cells)}</div>'
+    if scrolls and columns is not None:
+        gallery = f'<div style="width:{columns * (width + 12)}px">{gallery}</div>'
+        return f'<div style="overflow-x:auto">{gallery}</div>'
+    return gallery

@@ -2,7 +2,10 @@
 
 A page's text is Markdown that suits any study. ``{{ name }}`` stands for a fact of the study at
 hand, and what stands between ``<!-- if name -->`` or ``<!-- unless name -->`` and ``<!-- end -->``
-stays only where that holds, or doesn't. What comes from a database is text, never markup.
+stays only where that holds, or doesn't.
+
+What comes from a database is text, never markup: `plain` makes it so. A notebook calls `say`, which
+puts each value through it; parts of a sentence are `Told`.
 """
 
 from __future__ import annotations
@@ -10,6 +13,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from markupsafe import Markup
 
 from ..analysis.sight import Sight, kinds, sights
 from ..study.answers import class_names, is_of_the_articles
@@ -44,7 +50,7 @@ def plain(text: object) -> str:
     """A text as it stands, inside Markdown or HTML, whatever signs it holds.
 
     Every value that goes into a page goes through here. It must not stand between backquotes,
-    where Markdown shows what is written.
+    where Markdown shows what is written. For cells of CSV there is `.export.write_csv`.
 
     Parameters
     ----------
@@ -62,6 +68,55 @@ def plain(text: object) -> str:
     line = " ".join(str(text).split())
     printable = "".join(sign if sign.isprintable() else "\ufffd" for sign in line)
     return _MARKUP.sub(lambda match: f"&#{ord(match[0])};", printable)
+
+
+class Told(Markup):
+    """A part of a page: Markdown that we wrote, with values that are put in as `plain` text.
+
+    ``Told(text)`` trusts the text, so a constant stands there. `format`, `join`, ``+`` and ``%``
+    escape whatever isn't told already; `format` does so after the value was formatted.
+
+    Examples
+    --------
+    >>> Told("**{:.0%}** of {}").format(0.5, "a<b")
+    Told('**50&#37;** of a&#60;b')
+    >>> Told(", ").join(["*x*", Told("*y*")])
+    Told('&#42;x&#42;, *y*')
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def escape(cls, s: Any, /) -> Self:
+        """A value as `plain` text; what is told already stays as it is.
+
+        Other `Markup` doesn't: it is safe in HTML, and may still mean something to Markdown.
+        """
+        return s if isinstance(s, cls) else cls(plain(s))
+
+
+def say(template: str, *values: object, **named: object) -> None:
+    """Show a paragraph in a notebook.
+
+    Parameters
+    ----------
+    template
+        Markdown with fields as those of `str.format`; a constant, as it is trusted.
+    *values, **named
+        What stands in the fields. `Told` values stay as they are, all others are put in as
+        `plain` text.
+
+    Examples
+    --------
+    >>> say("**{}** maps of {layer}", 7, layer="a*b")
+    {'text/markdown': '**7** maps of a&#42;b'}
+    """
+    from IPython.display import display
+
+    text = Told(template).format(*values, **named)
+    # The class Markdown would take a text that begins with "http", or is the name of a file, for
+    # the place to read the text from.
+    display({"text/markdown": str(text)}, raw=True)
 
 
 def filled(source: str, facts: Mapping[str, object], holds: frozenset[str]) -> str:

@@ -91,3 +91,5 @@ class Connected:
             yield
         except SQLAlchemyError as error:
             raise explained(self.name, error) from None
+        except OverflowError:
+            raise InputError("a number is too large for a database") from None

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import load_only, undefer
 
-from ..errors import InputError
+from ..errors import InputError, OipError
 from .answers import Correspondence, Null, Reaction, Variety
 from .find import OipFinder
 from .sound import all_rows, first_row, listed
@@ -114,9 +114,12 @@ class Reader(OipFinder):
             return None if study is None else study.spec
 
     def run(self, id: int) -> Run:
-        """One piece of work."""
+        """One piece of work; `OipError` if it isn't there."""
         with self.session() as session:
-            return all_rows(session, select(Run).where(Run.id == id))[0]
+            run = first_row(session, select(Run).where(Run.id == id))
+            if run is None:
+                raise OipError(f"runs has no row {id}; 'oip check' tells all")
+            return run
 
     def screening(self, layer_id: int, spec_sha256: str, part: tuple[int, int]) -> Screening | None:
         """The screening of a layer by a part of a grid, if it is stored."""

@@ -7,6 +7,7 @@ by what they lack.
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -79,9 +80,10 @@ def _number(connection: Connection, name: str) -> str | None:
     if not tables >= _FIRST_TABLES:
         raise OipError(f"{name} is a database, but not one of oiplib's: name another")
     if "alembic_version" in tables:
-        number = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        if not (isinstance(number, str) and number.isdecimal() and int(number) >= 1):
-            raise OipError(f"{name} is damaged: its schema has the number {number!r}")
+        numbers = connection.execute(text("SELECT version_num FROM alembic_version LIMIT 2")).all()
+        number = numbers[0][0] if len(numbers) == 1 else None
+        if not (isinstance(number, str) and re.fullmatch("[1-9][0-9]{0,3}", number)):
+            raise OipError(f"{name} is damaged: its schema has the number {str(number)[:40]!r}")
         if int(number) > int(NUMBER):
             raise OipError(
                 f"{name} was made by a newer oiplib (its schema is {number}, this one's {NUMBER}): "

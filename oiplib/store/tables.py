@@ -61,6 +61,19 @@ class UtcTime(TypeDecorator[datetime]):
         """UTC with its zone."""
         return None if value is None else value.replace(tzinfo=UTC)
 
+    def result_processor(self, dialect: Any, coltype: Any) -> Any:
+        """As SQLAlchemy's own, with an error of ours where a file holds no moment."""
+        process = super().result_processor(dialect, coltype)
+        assert process is not None
+
+        def read(value: Any) -> Any:
+            try:
+                return process(value)
+            except (ValueError, TypeError, AttributeError, OverflowError):
+                raise OipError(f"{str(value)[:40]!r} is no moment") from None
+
+        return read
+
 
 def _large(dtype: str, *axes: str) -> MappedColumn[Any]:
     """A column of arrays that comes with `Store.oip` and `Store.oips` only."""

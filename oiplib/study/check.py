@@ -54,6 +54,7 @@ from ..values import (
     map_list,
     objective_of,
     prior_in,
+    report_steps_of,
     stages_of,
     start_of,
 )
@@ -221,6 +222,7 @@ def _run(row: Run) -> Iterator[str]:
 
 def _network(row: Network) -> Iterator[str]:
     from ..engine import layers, models, network
+    from ..engine.dataset import check_description
 
     for name in (row.name, *(layer.name for layer in row.layers)):
         check_name(name)
@@ -240,6 +242,10 @@ def _network(row: Network) -> Iterator[str]:
     ]:
         yield "its layers aren't those of its model"
     yield from _moment("created", row.created)
+    if row.dataset is not None:
+        check_description(row.dataset)
+    if [layer.position for layer in row.layers] != list(range(len(row.layers))):
+        yield "its layers aren't numbered from 0 on"
     if row.spec is not None:
         spec = CnnSpec.from_dict(row.spec)
         # A file's content is part of the hash, and not part of the database.
@@ -280,6 +286,9 @@ def _oip(row: Oip) -> Iterator[str]:
     elif float(row.trace[-1]) != row.loss:
         yield f"its trace ends at {row.trace[-1]:g}, its loss is {row.loss:g}"
     yield from _moment("created", row.created)
+    reports = [step for step in report_steps_of(stages_of(row.spec)) if step <= row.steps]
+    if len(row.report_steps) and row.report_steps.tolist() != reports:
+        yield f"its images on the way aren't those of the steps {reports}"
     if row.origin not in (start.origin, "revival"):
         yield f"its origin isn't {row.origin}"
     if not row.loss > row.trace[0]:
@@ -297,6 +306,10 @@ def _scan(row: Scan) -> Iterator[str]:
     yield from _target(row)
     if not row.rungs:
         yield "its rungs are missing"
+    if [rung.number for rung in row.rungs] != list(range(len(row.rungs))):
+        yield "its rungs aren't numbered from 0 on"
+    if any(rung.steps < 0 for rung in row.rungs):
+        yield "a rung of it took less than no steps"
     for rung in row.rungs:
         yield from (f"rung {rung.number}: {problem}" for problem in _arrays(rung))
 
@@ -306,6 +319,8 @@ def _screening(row: Screening) -> Iterator[str]:
     yield from _hash(spec, row)
     if not 0 <= row.first < row.last <= spec.grid.n_patterns:
         yield "it isn't part of a grid"
+    if not row.n_reacting.max(initial=0) <= row.n_patterns <= row.last - row.first:
+        yield f"it says that it showed {row.n_patterns} patterns"
     if row.histogram.shape[1] != len(row.edges) - 1:
         yield "its histogram has other classes than edges"
     if (row.histogram.sum(axis=1) != row.n_reacting).any():
@@ -317,6 +332,11 @@ def _reaction(row: Reaction) -> Iterator[str]:
     yield from _hash(spec, row)
     if row.kind != spec.kind:
         yield f"its kind isn't {row.kind}, but {spec.kind}"
+    if row.kind == "fluctuation" and row.n_images != spec.n_images:
+        yield f"it says that it showed {row.n_images} images"
+    numbers = *row.n_reacting, *row.top_images.ravel()
+    if not all(0 <= number <= row.n_images for number in numbers):
+        yield f"it names more than the {row.n_images} images that it showed"
     if row.kind == "fluctuation" and (row.images.size or row.class_means.size):
         yield "it is one of random images, and holds a data set's"
     if row.kind == "data" and len(row.images) != len(np.unique(row.top_images)):
@@ -361,6 +381,10 @@ def _variety(row: Variety) -> Iterator[str]:
 
 def _correspondence(row: Correspondence) -> Iterator[str]:
     yield from _hash(CorrespondenceSpec.from_dict(row.spec), row)
+    if row.n_images < 0:
+        yield f"it says that it compared {row.n_images} images"
+    if not (np.isfinite([row.median, row.shuffled_median]).all()):
+        yield "its medians aren't finite"
     if row.way not in WAYS or row.relation not in (*RELATIONS, "untrained"):
         yield "its relation or its way isn't one of those that there are"
 

@@ -8,6 +8,7 @@ from .ascents import (
     climb_of,
     led_by,
     prior_in,
+    report_steps_of,
     stages_of,
 )
 from .inputs import INPUTS_CHOICES, Inputs
@@ -100,6 +101,7 @@ __all__ = [
     "parsed",
     "prior_in",
     "prior_of",
+    "report_steps_of",
     "resolved",
     "rungs_of",
     "seed_of",

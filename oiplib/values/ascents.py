@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,6 +121,21 @@ def stages_of(values: Any) -> tuple[AscentSpec, ...]:
     """The ascents that an OIP has gone through, from its stored spec."""
     climb = climb_of(values)
     return climb.stages if isinstance(climb, ClimbSpec) else (climb,)
+
+
+def report_steps_of(stages: Sequence[AscentSpec]) -> list[int]:
+    """The steps of several ascents in a row whose images are kept, counted through.
+
+    Examples
+    --------
+    >>> report_steps_of([AscentSpec(11, n_steps=0), AscentSpec(21, n_steps=0)])
+    [0, 10, 30]
+    """
+    steps, done = [0], 0
+    for stage in stages:
+        steps += [done + step for step in stage.report_steps if step]
+        done += stage.n_epochs - 1
+    return steps
 
 
 def climb_of(values: Any) -> AscentSpec | ClimbSpec:
