@@ -1,7 +1,6 @@
 """Databases of each earlier schema, made by the code of their time, are brought up whole."""
 
 import json
-import lzma
 import re
 import sqlite3
 import subprocess
@@ -25,18 +24,6 @@ from oiplib.values import Spec, parse_objective, start_of
 
 KEPT = Path(__file__).parent / "schemas"
 NUMBERS = sorted(re.findall(r"schema-(\d+)", " ".join(path.name for path in KEPT.iterdir())))
-
-
-@pytest.fixture
-def old(tmp_path):
-    """A function that gives a database of a schema."""
-
-    def unpacked(number):
-        path = tmp_path / "old.db"
-        path.write_bytes(lzma.decompress((KEPT / f"schema-{number}.db.xz").read_bytes()))
-        return path
-
-    return unpacked
 
 
 #: Layer and network of the study in the latest of them.
