@@ -35,9 +35,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # What stands here, and the package beside it, is what all processes import.
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE)])
-# Killed processes don't clean up; what tracks their semaphores for them needn't say so.
-os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker:UserWarning"
 
 from content import differences  # noqa: E402
 from scenarios import SCENARIOS, Scenario  # noqa: E402
@@ -260,7 +257,7 @@ def _after_end(bench: Bench, unbroken: Unbroken) -> Iterator[tuple[str, str]]:
             yield "leftover", _plain(name)
         elif unbroken.files[name] and files[name] != unbroken.files[name]:
             yield "unequal", f"{name} holds something else"
-    yield from (("disorder", f"{run}, and nothing does") for run in bench.running())
+    yield from (("disorder", f"{run}, though nothing does") for run in bench.running())
     if bench.tracebacks():
         yield "disorder", "a traceback is shown"
 
@@ -309,8 +306,8 @@ def _page(
         "",
         f"{n_kills} kills in {n_seconds / 60:.0f} minutes, {len(faults)} faults. Commands were "
         "killed at a write or at a moment that was drawn, called again until they ended, and "
-        "compared with the same commands that nobody killed. `benchmarks/faults.py` says what is looked "
-        "for.",
+        "compared with the same commands that nobody killed. `benchmarks/faults.py` says what is "
+        "looked for.",
         "",
         f"| command | kills | writes | {' | '.join(KINDS)} | seconds a kill |",
         f"|---|{'---|' * (len(KINDS) + 3)}",

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ GRACE, LONGEST = 10, 900
 
 # What the process has imported of which commands are copies.
 _PRELOADED = ["killing", "oiplib.engine.tf", "oiplib.search.scan", "oiplib.study.trainings"]
+
+# All processes import what stands here, and the package beside it. Killed ones don't clean up; what
+# tracks their semaphores for them needn't say so.
+_ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)]),
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
+}
 
 # Files that are compared by their names only: databases, logs, and what a build leaves for itself.
 _OPEN_FILES = (".db", ".log", "-wal", "-shm")
@@ -63,9 +71,8 @@ class Command:
         self.mark = plan.mark
         if is_fresh:
             program = [sys.executable, str(HERE / "killing.py"), as_argument(plan)]
-            self._process: Any = subprocess.Popen(
-                program, start_new_session=True, env={**os.environ, "OIP_FAULTS": plan.mark}
-            )
+            env = {**os.environ, **_ENVIRONMENT, "OIP_FAULTS": plan.mark}
+            self._process: Any = subprocess.Popen(program, start_new_session=True, env=env)
         else:
             self._process = _forkserver().Process(target=act, args=(plan,))
             self._process.start()
@@ -112,8 +119,16 @@ class Command:
 
 @cache
 def _forkserver() -> Any:
+    """The way to processes that have loaded all; what they come from starts here."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
+    before = dict(os.environ)
+    os.environ.update(_ENVIRONMENT)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
     return context
 
 
@@ -122,7 +137,7 @@ def _role(folder: Path) -> str:
     line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     roles = {"resource_tracker": "resource tracker", "forkserver": "kernel or its fork server"}
     roles |= {"spawn_main": "worker", "jupyter_book": "Jupyter Book", "git ": "git"}
-    return next((role for part, role in roles.items() if part in line), line[:60])
+    return next((role for part, role in roles.items() if part in line), line[:60].strip())
 
 
 class Bench:
@@ -248,7 +263,7 @@ class Bench:
         }
 
     def lost(self) -> list[str]:
-        """What was committed, and isn't there."""
+        """What was committed and isn't there: the table of each such row."""
         units = {(table, id): state for table, id, *state in self._journaled() if state}
         there: dict[str, set[int]] = defaultdict(set)
         if self.content() is not None:
@@ -257,7 +272,7 @@ class Bench:
                     rows = connection.exec_driver_sql(f"SELECT id FROM {table}")
                     there[table] = {row[0] for row in rows}
         return [
-            f"a row of {table}"
+            table
             for (table, id), (is_there,) in units.items()
             if is_there and id not in there[table]
         ]
