@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 # What stands here, and the package beside it, is what all processes import.
@@ -39,7 +40,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 from content import differences  # noqa: E402
 from scenarios import SCENARIOS, Scenario  # noqa: E402
 from server import Server  # noqa: E402
-from workbench import GRACE, LONGEST, Bench, Unbroken  # noqa: E402
+from workbench import GRACE, LONGEST, Bench, Unbroken, Wrong  # noqa: E402
 
 from oiplib.progress import bar  # noqa: E402
 
@@ -93,46 +94,61 @@ class Tally:
 
     kills: int = 0
     faults: list[Fault] = field(default_factory=list)
+    n_writes: int = 0
     seconds: float = 0.0
+    seconds_before: float = 0.0
 
 
 def main() -> int:
     """Kill, report, and say by the exit status whether all is as it should be."""
-    options, start = _options(), time.perf_counter()
+    options = _options()
+    wanted = _wanted(options)
+    tallies: dict[str, Tally] = {}
     with ExitStack() as stack:
         server = Server() if options.postgresql else None
         if server is not None:
             stack.callback(server.stop)
-        bench = Bench(
-            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oip-f-"))), server
-        )
-        wanted = _wanted(options)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oip-f-"))
+        bench = Bench(Path(folder), server)
         progress = stack.enter_context(bar(sum(wanted.values()), "Faults", "kills"))
-        tallies: dict[str, Tally] = {}
         for name, n in wanted.items():
-            tallies[name] = tally = Tally()
-            for k in range(10 * n):
-                if tally.kills >= n:
-                    break
-                scenario, made = SCENARIOS[name], bench.unbroken(SCENARIOS[name])
-                began, before = time.perf_counter(), tally.kills
-                chance = random.Random(f"{options.seed} {name} {k}")
-                kills = options.at or drawn(scenario, made.n_writes, chance, n - before)
-                tried(bench, scenario, kills, tally, is_checked=k % CHECKED == 0)
-                tally.seconds += time.perf_counter() - began
-                progress.update(tally.kills - before)
-                if options.at:
-                    break
-            print(_row(name, tally, bench.unbroken(SCENARIOS[name])), flush=True)
-        unbroken = {name: bench.unbroken(SCENARIOS[name]) for name in tallies}
-    faults = [fault for tally in tallies.values() for fault in tally.faults]
-    print("\n".join(_listed(faults)))
-    if options.at is None and options.only is None:
-        name = "FAULTS-POSTGRESQL.md" if options.postgresql else "FAULTS.md"
-        (HERE / name).write_text(
-            "\n".join(_page(tallies, unbroken, faults, time.perf_counter() - start)) + "\n"
-        )
-    return int(bool(faults))
+            tallies[name] = Tally()
+            _kill_often(bench, SCENARIOS[name], n, tallies[name], options, progress)
+            print(_row(name, tallies[name]), flush=True)
+            if options.at is None and options.only is None:  # after each, so that nothing is lost
+                page = HERE / ("FAULTS-POSTGRESQL.md" if server else "FAULTS.md")
+                page.write_text("\n".join(_page(tallies)) + "\n")
+    return int(any(tally.faults for tally in tallies.values()))
+
+
+def _kill_often(
+    bench: Bench,
+    scenario: Scenario,
+    n: int,
+    tally: Tally,
+    options: argparse.Namespace,
+    progress: Any,
+) -> None:
+    """Kill a command n times, each time anew unless several kills in a row were drawn."""
+    began = time.perf_counter()
+    try:
+        tally.n_writes = bench.unbroken(scenario).n_writes
+    except Wrong as error:
+        tally.faults.append(Fault("disorder", scenario.name, "", f"never killed, {error}"))
+        return
+    finally:
+        tally.seconds_before = time.perf_counter() - began
+    for k in range(1 if options.at else 10 * n):
+        if tally.kills >= n:
+            break
+        began, before, n_faults = time.perf_counter(), tally.kills, len(tally.faults)
+        chance = random.Random(f"{options.seed} {scenario.name} {k}")
+        kills = options.at or drawn(scenario, tally.n_writes, chance, n - before)
+        tried(bench, scenario, kills, tally, is_checked=k % CHECKED == 0)
+        tally.seconds += time.perf_counter() - began
+        progress.update(tally.kills - before)
+        for fault in tally.faults[n_faults:]:
+            print(f"{fault.command} --at {fault.kills}: {fault.kind}: {fault.what}", flush=True)
 
 
 def drawn(scenario: Scenario, n_writes: int, chance: random.Random, most: int) -> list[Kill]:
@@ -270,10 +286,10 @@ def _plain(name: str) -> str:
 # --- the report ---
 
 
-def _row(name: str, tally: Tally, unbroken: Unbroken) -> str:
+def _row(name: str, tally: Tally) -> str:
     counts = Counter(fault.kind for fault in tally.faults)
     each = tally.seconds / max(tally.kills, 1)
-    numbers = [tally.kills, unbroken.n_writes, *(counts[kind] for kind in KINDS)]
+    numbers = [tally.kills, tally.n_writes, *(counts[kind] for kind in KINDS)]
     return f"| {name} | {' | '.join(map(str, numbers))} | {each:.1f} |"
 
 
@@ -290,12 +306,9 @@ def _listed(faults: Sequence[Fault]) -> list[str]:
     ]
 
 
-def _page(
-    tallies: dict[str, Tally],
-    unbroken: dict[str, Unbroken],
-    faults: Sequence[Fault],
-    n_seconds: float,
-) -> list[str]:
+def _page(tallies: dict[str, Tally]) -> list[str]:
+    faults = [fault for tally in tallies.values() for fault in tally.faults]
+    n_seconds = sum(tally.seconds + tally.seconds_before for tally in tallies.values())
     commit = subprocess.run(
         ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
     ).stdout.strip()
@@ -311,7 +324,7 @@ def _page(
         "",
         f"| command | kills | writes | {' | '.join(KINDS)} | seconds a kill |",
         f"|---|{'---|' * (len(KINDS) + 3)}",
-        *(_row(name, tally, unbroken[name]) for name, tally in tallies.items()),
+        *(_row(name, tally) for name, tally in tallies.items()),
         "",
         f"By `python benchmarks/faults.py {' '.join(sys.argv[1:])}`, commit {commit}, on "
         f"{_machine()}. Writes: those of the command that wasn't killed, but for its workers'.",
