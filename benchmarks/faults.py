@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,21 +104,26 @@ def main() -> int:
     """Kill, report, and say by the exit status whether all is as it should be."""
     options = _options()
     wanted = _wanted(options)
-    tallies: dict[str, Tally] = {}
+    tallies = {name: Tally() for name in wanted}
     with ExitStack() as stack:
         server = Server() if options.postgresql else None
         if server is not None:
             stack.callback(server.stop)
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="oip-f-"))
-        bench = Bench(Path(folder), server)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oip-f-")))
+        benches = [Bench(folder / f"lane{k}", server, f"lane{k}_") for k in range(options.lanes)]
         progress = stack.enter_context(bar(sum(wanted.values()), "Faults", "kills"))
-        for name, n in wanted.items():
-            tallies[name] = Tally()
-            _kill_often(bench, SCENARIOS[name], n, tallies[name], options, progress)
+
+        def kill(name: str) -> None:
+            bench = benches.pop()
+            _kill_often(bench, SCENARIOS[name], wanted[name], tallies[name], options, progress)
+            benches.append(bench)
             print(_row(name, tallies[name]), flush=True)
             if options.at is None and options.only is None:  # after each, so that nothing is lost
                 page = HERE / ("FAULTS-POSTGRESQL.md" if server else "FAULTS.md")
                 page.write_text("\n".join(_page(tallies)) + "\n")
+
+        with ThreadPoolExecutor(options.lanes) as pool:
+            list(pool.map(kill, wanted))
     return int(any(tally.faults for tally in tallies.values()))
 
 
@@ -148,7 +154,10 @@ def _kill_often(
         tally.seconds += time.perf_counter() - began
         progress.update(tally.kills - before)
         for fault in tally.faults[n_faults:]:
-            print(f"{fault.command} --at {fault.kills}: {fault.kind}: {fault.what}", flush=True)
+            print(
+                f"{fault.command} --at {fault.kills}: {fault.kind}: {fault.what}",
+                flush=True,
+            )
 
 
 def drawn(scenario: Scenario, n_writes: int, chance: random.Random, most: int) -> list[Kill]:
@@ -170,7 +179,11 @@ def _drawn(scenario: Scenario, n_writes: int, chance: random.Random) -> Kill:
 
 
 def tried(
-    bench: Bench, scenario: Scenario, kills: Sequence[Kill], tally: Tally, is_checked: bool
+    bench: Bench,
+    scenario: Scenario,
+    kills: Sequence[Kill],
+    tally: Tally,
+    is_checked: bool,
 ) -> None:
     """Kill a command, once or several times in a row; let it end, and look at what there is."""
     unbroken = bench.unbroken(scenario)
@@ -234,7 +247,7 @@ def _killed(
             note("disorder", f"ends with {status}, not killed: {bench.last_line()}")
     for role in process.left():
         note("process left", role)
-    if bench.server and not bench.server.is_free("work", GRACE):
+    if bench.server and not bench.server.is_free(bench.prefix + "work", GRACE):
         note("process left", "a transaction in the server")
     return is_killed
 
@@ -309,8 +322,11 @@ def _listed(faults: Sequence[Fault]) -> list[str]:
 def _page(tallies: dict[str, Tally]) -> list[str]:
     faults = [fault for tally in tallies.values() for fault in tally.faults]
     n_seconds = sum(tally.seconds + tally.seconds_before for tally in tallies.values())
+    done = {name: tally for name, tally in tallies.items() if tally.n_writes or tally.faults}
     commit = subprocess.run(
-        ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     n_kills = sum(tally.kills for tally in tallies.values())
     return [
@@ -324,7 +340,7 @@ def _page(tallies: dict[str, Tally]) -> list[str]:
         "",
         f"| command | kills | writes | {' | '.join(KINDS)} | seconds a kill |",
         f"|---|{'---|' * (len(KINDS) + 3)}",
-        *(_row(name, tally) for name, tally in tallies.items()),
+        *(_row(name, tally) for name, tally in done.items()),
         "",
         f"By `python benchmarks/faults.py {' '.join(sys.argv[1:])}`, commit {commit}, on "
         f"{_machine()}. Writes: those of the command that wasn't killed, but for its workers'.",
@@ -358,6 +374,12 @@ def _options() -> argparse.Namespace:
         metavar="KILLS",
         type=lambda text: [Kill.parse(each) for each in text.split(",")],
         help="One try with these kills, such as 17 or 17,0.3:TERM; with --only.",
+    )
+    parser.add_argument(
+        "--lanes",
+        type=int,
+        default=1,
+        help="How many commands at the same time [default: 1].",
     )
     parser.add_argument("--postgresql", action="store_true", help="On a PostgreSQL server.")
     options = parser.parse_args()

@@ -37,7 +37,12 @@ HERE = Path(__file__).parent
 GRACE, LONGEST = 10, 900
 
 # What the process has imported of which commands are copies.
-_PRELOADED = ["killing", "oiplib.engine.tf", "oiplib.search.scan", "oiplib.study.trainings"]
+_PRELOADED = [
+    "killing",
+    "oiplib.engine.tf",
+    "oiplib.search.scan",
+    "oiplib.study.trainings",
+]
 
 # All processes import what stands here, and the package beside it. Killed ones don't clean up; what
 # tracks their semaphores for them needn't say so.
@@ -150,19 +155,23 @@ def _role(folder: Path) -> str:
 class Bench:
     """A folder with databases from which commands begin, and one in which they work."""
 
-    def __init__(self, root: Path, server: Server | None = None) -> None:
-        self.root, self.server = root, server
+    def __init__(self, root: Path, server: Server | None = None, prefix: str = "") -> None:
+        self.root, self.server, self.prefix = root, server, prefix
         self.work, self.journal = root / "work", root / "journal"
         self._unbroken: dict[str, Unbroken] = {}
         (root / "bases" / "empty").mkdir(parents=True)
         write_digits(root / "digits.npz")
         if server is not None:
-            server.make("base_empty")
+            server.make(f"{prefix}base_empty")
 
     @property
     def url(self) -> str:
         """The database in which commands work."""
-        return self.server.url("work") if self.server else f"sqlite:///{self.work}/oip.db"
+        return (
+            self.server.url(f"{self.prefix}work")
+            if self.server
+            else f"sqlite:///{self.work}/oip.db"
+        )
 
     def reset(self, base: str) -> None:
         """Begin anew with a base."""
@@ -172,7 +181,7 @@ class Bench:
         Path(f"{self.journal}.log").unlink(missing_ok=True)
         shutil.copytree(source, self.work)
         if self.server:
-            self.server.make("work", f"base_{base}")
+            self.server.make(f"{self.prefix}work", f"{self.prefix}base_{base}")
 
     def started(self, command: Sequence[str], at: int = 0, is_fresh: bool = False) -> Command:
         """A command that has begun in the work folder, and will die at a write."""
@@ -334,13 +343,13 @@ class Bench:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.work.rename(folder)
             self.server = server
-        if self.server and name != "empty" and name not in self.server.made:
+        copied = f"{self.prefix}base_{name}"
+        if self.server and copied not in self.server.made:
             shutil.rmtree(self.work, ignore_errors=True)
             shutil.copytree(folder, self.work)
-            self.server.make("work")
+            self.server.make(f"{self.prefix}work")
             self.done(["merge", "{db}", "oip.db"])
-            self.server.make(f"base_{name}", "work")
-            self.server.made.add(name)
+            self.server.make(copied, f"{self.prefix}work")
         return folder
 
 
