@@ -139,6 +139,7 @@ def _kill_often(
     began = time.perf_counter()
     try:
         tally.n_writes = bench.unbroken(scenario).n_writes
+        bench.keep(options.keep, f"{scenario.name}-unbroken")
     except Wrong as error:
         tally.faults.append(Fault("disorder", scenario.name, "", f"never killed, {error}"))
         return
@@ -151,6 +152,8 @@ def _kill_often(
         chance = random.Random(f"{options.seed} {scenario.name} {k}")
         kills = options.at or drawn(scenario, tally.n_writes, chance, n - before)
         tried(bench, scenario, kills, tally, is_checked=k % CHECKED == 0)
+        if len(tally.faults) > n_faults:
+            bench.keep(options.keep, f"{scenario.name}-{k}")
         tally.seconds += time.perf_counter() - began
         progress.update(tally.kills - before)
         for fault in tally.faults[n_faults:]:
@@ -286,7 +289,7 @@ def _after_end(bench: Bench, unbroken: Unbroken) -> Iterator[tuple[str, str]]:
             yield "leftover", _plain(name)
         elif unbroken.files[name] and files[name] != unbroken.files[name]:
             yield "unequal", f"{name} holds something else"
-    yield from (("disorder", f"{run}, though nothing does") for run in bench.running())
+    yield from (("disorder", f"{run}, though nothing does") for run in sorted(set(bench.running())))
     if bench.tracebacks():
         yield "disorder", "a traceback is shown"
 
@@ -380,6 +383,12 @@ def _options() -> argparse.Namespace:
         type=int,
         default=1,
         help="How many commands at the same time [default: 1].",
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="Where to copy folders with faults, and unbroken ones.",
     )
     parser.add_argument("--postgresql", action="store_true", help="On a PostgreSQL server.")
     options = parser.parse_args()

@@ -223,6 +223,12 @@ class Bench:
             self._unbroken[scenario.name] = replace(made[-1], files=alike)
         return self._unbroken[scenario.name]
 
+    def keep(self, folder: Path | None, name: str) -> None:
+        """Copy the work folder as it is now, with what was printed."""
+        if folder is not None:
+            shutil.copytree(self.work, folder / name, dirs_exist_ok=True)
+            (folder / f"{name}.log").write_text(self._printed())
+
     def content(self) -> Content | None:
         """What the database holds; None where there are no tables of today."""
         if self.server is None and self._number() != NUMBER:
