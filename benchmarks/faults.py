@@ -102,6 +102,7 @@ class Tally:
 
 def main() -> int:
     """Kill, report, and say by the exit status whether all is as it should be."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was begun is ended, too
     options = _options()
     wanted = _wanted(options)
     tallies = {name: Tally() for name in wanted}
@@ -110,7 +111,9 @@ def main() -> int:
         if server is not None:
             stack.callback(server.stop)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oip-f-")))
-        benches = [Bench(folder / f"lane{k}", server, f"lane{k}_") for k in range(options.lanes)]
+        every = [Bench(folder / f"lane{k}", server, f"lane{k}_") for k in range(options.lanes)]
+        benches = list(every)
+        stack.callback(lambda: [bench.end() for bench in every])
         progress = stack.enter_context(bar(sum(wanted.values()), "Faults", "kills"))
 
         def kill(name: str) -> None:
@@ -311,11 +314,12 @@ def _row(name: str, tally: Tally) -> str:
 
 def _listed(faults: Sequence[Fault]) -> list[str]:
     """All faults, those of one kind in one line with all kills that show it."""
+    on = " --postgresql" if "--postgresql" in sys.argv else ""
     kills: dict[tuple[str, str, str], list[str]] = {}
     for fault in faults:
         kills.setdefault((fault.command, fault.kind, fault.what), []).append(fault.kills)
     return [
-        f"- {kind}, {command}: {what} ({len(of)} times: `--only {command} --at "
+        f"- {kind}, {command}: {what} ({len(of)} times: `--only {command}{on} --at "
         + "`, `".join(dict.fromkeys(of))
         + "`)"
         for (command, kind, what), of in kills.items()

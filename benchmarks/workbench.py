@@ -159,6 +159,7 @@ class Bench:
         self.root, self.server, self.prefix = root, server, prefix
         self.work, self.journal = root / "work", root / "journal"
         self._unbroken: dict[str, Unbroken] = {}
+        self._last: Command | None = None
         (root / "bases" / "empty").mkdir(parents=True)
         write_digits(root / "digits.npz")
         if server is not None:
@@ -191,7 +192,8 @@ class Bench:
             given.get(word, word.replace("DIGITS", given["{digits}"])) for word in command
         )
         plan = Plan(words, str(self.work), db, str(self.journal), uuid.uuid4().hex, at)
-        return Command(plan, is_fresh)
+        self._last = Command(plan, is_fresh)
+        return self._last
 
     def done(self, command: Sequence[str], is_fresh: bool = False) -> float:
         """Do a command to its end; returns the seconds that it took."""
@@ -222,6 +224,12 @@ class Bench:
             }
             self._unbroken[scenario.name] = replace(made[-1], files=alike)
         return self._unbroken[scenario.name]
+
+    def end(self) -> None:
+        """End what was started last, and what that has started."""
+        if self._last is not None:
+            self._last.kill()
+            self._last.left()
 
     def keep(self, folder: Path | None, name: str) -> None:
         """Copy the work folder as it is now, with what was printed."""
