@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import warnings
 import zipfile
 from pathlib import Path
@@ -290,14 +291,14 @@ def _image_order(spec: CnnSpec, epoch: int, n: int) -> np.ndarray:
 
 def _check_file(path: Path) -> None:
     """Raise `InputError` unless there is a file that may hold a whole model."""
-    if (path / "saved_model.pb").exists() or path.name == "saved_model.pb":
+    if os.path.exists(path / "saved_model.pb") or path.name == "saved_model.pb":
         raise InputError(
             f"{path} is a SavedModel, from which Keras 3 can't rebuild the layers: load it with "
             "the Keras that wrote it, and save it by model.save('model.keras')"
         )
     if path.suffix not in _ENDINGS:
         raise InputError(f"{path}: models are files that end in {', '.join(_ENDINGS)}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"there is no file {path}")
 
 

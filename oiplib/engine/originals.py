@@ -11,8 +11,6 @@ import gzip
 import hashlib
 import io
 import os
-import shutil
-import tempfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +23,7 @@ import numpy as np
 import platformdirs
 
 from ..errors import InputError, OipError
+from ..files import replacing
 from .dataset import Dataset, one_line
 
 Files = dict[str, bytes]
@@ -85,7 +84,7 @@ class Original(ABC):
             If the named folder's files are missing or damaged, or if every route fails.
         """
         if folder is not None:
-            if not folder.is_dir():
+            if not os.path.isdir(folder):
                 raise InputError(f"{folder} is no folder")
             return self._dataset(self.verified(self.read(folder)))
         failures = []
@@ -124,7 +123,7 @@ class Original(ABC):
         return routes
 
     def _in(self, folder: Path) -> Files:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise OipError(f"nothing in {folder}")
         return self.read(folder)
 
@@ -132,27 +131,25 @@ class Original(ABC):
         return Dataset(self.name, *self.arrays(files), self.class_names, self.noun)
 
     def _write_cache(self, files: Files) -> None:
-        """Write the cache in one move, so that a killed run leaves a whole cache or none.
+        """Write each file whole; nothing else in the folder is touched.
 
-        A failure is no error: without a cache the next run downloads again.
+        A failure is no error: without a whole cache the next run downloads again.
         """
-        target = cache_folder() / self.name
-        with contextlib.suppress(OSError):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(dir=target.parent))
-            try:
-                for name, content in files.items():
-                    (scratch / f"{name}.gz").write_bytes(gzip.compress(content, 1, mtime=0))
-                if target.exists():
-                    shutil.rmtree(target)
-                scratch.rename(target)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+        folder = cache_folder() / self.name
+        with contextlib.suppress(OSError, InputError):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in files.items():
+                with replacing(folder / f"{name}.gz") as scratch:
+                    scratch.write_bytes(gzip.compress(content, 1, mtime=0))
 
 
 def cache_folder() -> Path:
     """The folder that keeps downloads: ``OIP_CACHE``, or the system's folder for caches."""
     return Path(os.environ.get("OIP_CACHE") or platformdirs.user_cache_dir("oiplib"))
+
+
+# Of an original file, in bytes. MNIST's largest has 47 MB.
+_LARGEST = 2**27
 
 
 def from_keras(original: Original) -> Files:
@@ -171,10 +168,14 @@ def from_keras(original: Original) -> Files:
 def content(path: Path) -> bytes | None:
     """What is in a file or in its gzipped copy beside it; None if there is neither."""
     for candidate in (path, path.with_name(f"{path.name}.gz")):
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             try:
-                raw = candidate.read_bytes()
-                return gzip.decompress(raw) if candidate.suffix == ".gz" else raw
+                is_packed = candidate.suffix == ".gz"
+                with gzip.open(candidate) if is_packed else candidate.open("rb") as file:
+                    content = file.read(_LARGEST + 1)
+                if len(content) > _LARGEST:
+                    raise ValueError("it is larger than any of the original files")
+                return content
             except (OSError, EOFError, ValueError, zlib.error) as error:
                 raise OipError(f"{candidate} can't be read: {one_line(error)}") from None
     return None

@@ -26,7 +26,7 @@ def database_url(target: str | os.PathLike[str] | None) -> URL:
     text = os.fspath(target or os.environ.get("OIP_DB") or "oip.db")
     try:
         return make_url(text) if "://" in text else URL.create("sqlite", database=text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise InputError(f"{text} is neither a file nor a database URL") from None
 
 

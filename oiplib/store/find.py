@@ -165,10 +165,10 @@ class OipFinder(Connected):
                     f"there is no network {wanted.network}: choose one of {listed(known)}"
                 )
             layers = [layer for layer in layers if layer.network_id == wanted.network]
+        named = list(dict.fromkeys(layer.name for layer in layers))
         if wanted.layer is not None:
-            names = list(dict.fromkeys(layer.name for layer in layers))
-            if wanted.layer not in names:
-                raise InputError(f"unknown layer {wanted.layer!r}: choose one of {listed(names)}")
+            if wanted.layer not in named:
+                raise InputError(f"unknown layer {wanted.layer!r}: choose one of {listed(named)}")
             layers = [layer for layer in layers if layer.name == wanted.layer]
         else:
             # A dense layer has many units, but a map is asked for of a layer that was studied.
@@ -179,6 +179,9 @@ class OipFinder(Connected):
             map_list(wanted.maps, largest.n_maps, largest.name)
         if wanted.objective is None:
             return wanted
+        for name in objective_of(wanted.objective).layers:
+            if name not in named:
+                raise InputError(f"unknown layer {name!r}: choose one of {listed(named)}")
         return dataclasses.replace(wanted, objective=_numbered(session, wanted))
 
 

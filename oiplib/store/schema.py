@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import OipError
 from .address import begin_to_write
@@ -151,7 +150,7 @@ def _upgrade(engine: Engine, name: str, number: str) -> None:
         if backup is not None:
             backup.unlink()
         raise
-    except (ValueError, KeyError, TypeError, SQLAlchemyError) as error:
+    except Exception as error:  # a stranger's rows can stop a migration in any way
         if backup is not None:
             backup.unlink()
         raise OipError(

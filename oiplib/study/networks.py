@@ -196,8 +196,14 @@ def _join(row: Network, model: Any, source: str, data: Place) -> None:
             f"{dataset.name} has images of the shape {dataset.train_images.shape[1:]}, and the "
             f"network takes {shape}: name a data set of such images"
         )
-    row.dataset = described(dataset, found_at(source, data))
     outputs = [tuple(output.shape[1:]) for output in model.outputs]
+    n_units = outputs[0][0] if len(outputs) == 1 and len(outputs[0]) == 1 else None
+    if n_units is not None and 1 < n_units < dataset.n_classes:
+        raise InputError(
+            f"{dataset.name} has {dataset.n_classes} classes, and the network tells {n_units} "
+            "apart: name the data set that it was trained on"
+        )
+    row.dataset = described(dataset, found_at(source, data))
     if outputs == [(dataset.n_classes,)]:
         row.accuracy = network.evaluate(
             model,
