@@ -3,14 +3,19 @@ import io
 import json
 import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from oiplib import Store
 from oiplib.cli import main
 
 COMMANDS = sorted(main.commands)
@@ -161,6 +166,73 @@ def test_wrong_usage_is_one_line_and_status_2(oip_here, db, tmp_path):
     assert oip_here("query", "--db", "new.db", "--format", "json", check=0).stdout == "[]\n"
     (tmp_path / "bad.keras").write_text("no model")
     failed(oip_here("train", "--db", "new.db", "--model", "bad.keras"), 2, "loaded safely")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("replay -- 9223372036854775808", "is not in the range"),
+        ("replay -- -1", "is not in the range"),
+        (f"query --map {10**25}", "is not in the range"),
+        (f"query --limit {10**25}", "is not in the range"),
+        ("query --least nan", "no finite number"),
+        ("query --start 9223372036854775807 --largest inf", "no finite number"),
+        ("replay 1 --tolerance nan", "no finite number"),
+        ("screen --grid 99999x99999", "must be at most"),
+        ("screen --values nan,inf", "must be finite"),
+        ("derive --epsilon 1e308", "epsilon must be"),
+        (f"derive --steps {10**18}", "n_epochs must be at most"),
+        (f"derive --trials {10**12}", "n_trials must be at most"),
+        (f"train --seed {10**30}", "seed must be at most"),
+        (f"derive --objective Conv2D_3:{'9' * 5000}", "is no objective"),
+        (f"derive --objective {'9' * 20000}..2", "is no objective"),
+        ("query --objective zz:3", "unknown layer 'zz': choose one of Conv2D_1"),
+        (f"train --model x.keras --image-size {'9' * 5000}", "is no image size"),
+        (f"derive --maps {'1,' * 100000}", "at most 100,000 characters"),
+        (f"show 1 --npy {'x' * 5000}", "File name too long"),
+        (f"train --data {'x' * 5000}", "is no folder"),
+        ("serve --host 999.1.1.1", "can't be served at"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_absurd_values_are_wrong_usage(oip_here, db, line, told):
+    failed(oip_here(*line.split(" "), "--db", db), 2, told)
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [("x" * 5000, "there is no database"), ("a\nb", "there is no database a b"), (".", "a file")],
+)
+def test_absurd_databases_are_told_in_one_line(oip_here, target, told):
+    done = oip_here("query", "--db", target)
+    failed(done, done.returncode, told)
+    failed(oip_here("query", "--db", "postgresql://h:port/x"), 2, "neither a file nor")
+
+
+def test_signs_that_a_terminal_obeys_are_not_printed(oip_here, copy):
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        environment = {"device": "\x1b[2J\x9b31m", "python": "\u202e3.11", "threads": "2\n3"}
+        connection.execute("UPDATE runs SET environment = ?", (json.dumps(environment),))
+    shown = oip_here("show", 1, "--db", copy, check=0).stdout
+    assert not set("\x1b\x9b\u202e") & set(shown)
+    assert "2 3 threads" in shown
+
+
+def test_a_fault_of_ours_is_one_line_that_names_a_log(oip_here, db, monkeypatch, tmp_path):
+    monkeypatch.setattr(Store, "oip_rows", lambda *_: 1 / 0)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    done = oip_here("query", "--db", db)
+    failed(done, 1, "a fault of oiplib's (ZeroDivisionError: division by zero)")
+    (log,) = tmp_path.glob("oip-*.log")
+    assert str(log) in done.stderr
+    assert "Traceback" in log.read_text()
+
+
+def test_a_command_leaves_signals_as_they_were(oip_here, db):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    oip_here("query", "--db", db, check=0)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
 
 
 def test_failures_are_one_line_and_status_1(oip_here, db, tmp_path):

@@ -6,7 +6,10 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -27,9 +30,9 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what a user can do something about is said in one line."""
-        _end_like_ctrl_c()
         try:
-            return super().invoke(ctx)
+            with _ended_like_ctrl_c():
+                return super().invoke(ctx)
         except InputError as error:
             raise WrongUsage(line(error)) from None
         except OipError as error:
@@ -45,20 +48,26 @@ class _Commands(click.Group):
             raise click.ClickException(_logged(error)) from None
 
 
-def _end_like_ctrl_c() -> None:
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
     """Let a command that is ended by another program stop in good order, as by Ctrl-C."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        try:
+    changed = []
+    if threading.current_thread() is threading.main_thread():  # no other may
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
             # Whoever ignores it, such as nohup, keeps that.
             if number is not None and signal.getsignal(number) == signal.SIG_DFL:
                 signal.signal(number, stop)
-        except ValueError:  # only the main thread may
-            return
+                changed.append(number)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _logged(error: Exception) -> str:

@@ -41,7 +41,9 @@ def printable(text: str) -> str:
 def line(text: object) -> str:
     """A message in one line that can be read, whatever stands in what it names."""
     message = printable(" ".join(str(text).splitlines()))
-    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+    if len(message) <= _LONGEST:
+        return message
+    return f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
 
 
 def say(text: str, end: str = "\n", err: bool = False) -> None:

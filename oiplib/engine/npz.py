@@ -6,6 +6,7 @@ Nothing in it is unpickled. No memory is asked for before it is known that the f
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ def read(path: Path) -> Dataset:
     InputError
         If the file can't be read, is damaged, or holds something else.
     """
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise InputError(f"{path} isn't a file: name one that np.savez has written")
     try:
         arrays = _arrays(path)
     except InputError:

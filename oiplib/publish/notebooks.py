@@ -174,8 +174,7 @@ def _executed(todo: list[Job], out: Path, workers: int, forked: bool) -> Iterato
         return
     scratch = out / SCRATCH
     scratch.mkdir(parents=True, exist_ok=True)
-    for left in scratch.glob("*.ipynb"):
-        left.unlink(missing_ok=True)
+    _clear(scratch)
     # Fresh processes: a copy of this one would share TensorFlow's threads.
     context = get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
@@ -191,6 +190,13 @@ def _executed(todo: list[Job], out: Path, workers: int, forked: bool) -> Iterato
     finally:
         pool.shutdown(cancel_futures=True)
         ours.close()
+        _clear(scratch)
+
+
+def _clear(scratch: Path) -> None:
+    """Remove what workers that were ended have left."""
+    for left in scratch.glob("*.ipynb"):
+        left.unlink(missing_ok=True)
 
 
 def _begin(line: Connection, log: Path) -> None:
