@@ -82,7 +82,7 @@ class Call:
         size = like.bytes if like else USUAL_BYTES
         seconds = self.seconds - (like.seconds if like else 0)
         # On a busy machine all take longer; one that waits for nothing is ended, and counts.
-        works = self.cpu_seconds - (like.cpu_seconds if like else 0) > SECONDS / 2
+        works = self.cpu_seconds - (like.cpu_seconds if like else SECONDS / 2) > SECONDS / 2
         if "Traceback" in self.stdout + self.stderr:
             yield "traceback", last_place(self.stderr)
         elif self.status is not None and self.status not in (0, 1, 2):
@@ -159,7 +159,9 @@ def call(args: Sequence[str], folder: Path, last_second: float = LAST_SECOND) ->
         os.killpg(pid, signal.SIGKILL)  # what it left behind
     except ProcessLookupError:
         pass
-    texts = [(Path(said) / name).read_text("utf-8", "replace")[-200_000:] for name in ("out", "err")]
+    texts = [
+        (Path(said) / name).read_text("utf-8", "replace")[-200_000:] for name in ("out", "err")
+    ]
     shutil.rmtree(said)
     cpu = usage.ru_utime + usage.ru_stime
     return Call(list(args), status, seconds, cpu, max(most, usage.ru_maxrss * 1024), *texts)
@@ -242,7 +244,7 @@ def _rss(pid: int) -> int:
 
 
 def apart(work: Callable[[], Any]) -> Any:
-    """What a function gives in a forked process: its memory isn't this one's."""
+    """What a function gives in a forked process, whose memory goes with it; None if it fails."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -257,7 +259,7 @@ def apart(work: Callable[[], Any]) -> Any:
     with open(reading, "rb") as file:
         made = file.read()
     os.waitpid(pid, 0)
-    return pickle.loads(made)
+    return pickle.loads(made) if made else None
 
 
 # --- files ---
@@ -292,6 +294,10 @@ class Files:
         """One case: made, and given to the commands."""
         with folder_in(self.scratch) as folder:
             case = apart(lambda: self.cases.make(number, folder))
+            if case is None:
+                fault = Fault(f"file:{number}", "could not be made", "-", "generator", "see above")
+                figures.faults.append(fault)
+                return
             figures.n_cases[case.family] += 1
             for name, args in self._asked(case, number):
                 for each in folder.iterdir():
@@ -379,7 +385,7 @@ class Lines:
             done = call(line.args, folder, 30.0)
             figures.count(done)
             found = [*done.faults(), *self._refusal(line, done)]
-            for path in sorted(set(folder.rglob("*")) | set(before)):
+            for path in sorted(set(folder.iterdir()) | set(before)):
                 name = str(path.relative_to(folder))
                 if name.endswith(("-wal", "-shm")):  # SQLite's own, until the next one closes it
                     continue
@@ -389,7 +395,9 @@ class Lines:
                     found.append(("left", name[:80]))
                 elif digest(path) != before[path] or not path.exists():
                     found.append(("changed", name[:80]))
-            shown = " ".join(arg if len(arg) < 60 else f"{arg[:40]}...({len(arg)})" for arg in line.args)
+            shown = " ".join(
+                arg if len(arg) < 60 else f"{arg[:40]}...({len(arg)})" for arg in line.args
+            )
             for kind, detail in found:
                 figures.faults.append(Fault(f"line:{number}", shown, line.command, kind, detail))
 
@@ -398,7 +406,10 @@ class Lines:
         if done.status == 0 and line.wrong:
             yield "taken", f"wrong: {', '.join(line.wrong)[:120]}"
         if done.status == 1 and line.wrong and not line.may_fail:
-            yield "status 1", f"wrong: {', '.join(line.wrong)[:80]}; said: {done.stderr.strip()[-120:]}"
+            yield (
+                "status 1",
+                f"wrong: {', '.join(line.wrong)[:80]}; said: {done.stderr.strip()[-120:]}",
+            )
         if done.status in (1, 2):
             start = done.stderr.rfind("Error: ")
             if start < 0 or done.stderr[start:].count("\n") != 1:

@@ -28,9 +28,21 @@ class Line:
 
 def furnish(folder: Path, sound: Path) -> None:
     """What stands in the folder: the database, data, a model, and files of the user's own."""
-    for source, name in (("sound.db", "oip.db"), ("digits.npz", "digits.npz"), ("sound.keras", "m.keras")):
+    for source, name in (
+        ("sound.db", "oip.db"),
+        ("digits.npz", "digits.npz"),
+        ("sound.keras", "m.keras"),
+    ):
         shutil.copyfile(sound / source, folder / name)
-    for name in ("out.png.part", "q.csv.part", "out.part", "site.part", "site.new", "site.old", "mine.txt"):
+    for name in (
+        "out.png.part",
+        "q.csv.part",
+        "out.part",
+        "site.part",
+        "site.new",
+        "site.old",
+        "mine.txt",
+    ):
         (folder / name).write_text("the user's own")
     for name in ("full", "taken.part"):
         (folder / name).mkdir()
@@ -41,14 +53,39 @@ def furnish(folder: Path, sound: Path) -> None:
 
 _INTEGERS = ["", "-1", "-" + HUGE, HUGE, "1e3", "0x10", "1.5", "nan", "inf", "one", "١", " ", "--", "1_0 0",
              str(2**63), "٣" * 40, "+", "\x1b[2J"]  # fmt: skip
-_FLOATS = ["", "nan", "-nan", "inf", "-inf", "1e999", "0", "-1", "-1e308", "much", "1e", "0x1p3", "\u2212" + "1"]
+_FLOATS = [
+    "",
+    "nan",
+    "-nan",
+    "inf",
+    "-inf",
+    "1e999",
+    "0",
+    "-1",
+    "-1e308",
+    "much",
+    "1e",
+    "0x1p3",
+    "\u2212" + "1",
+]
 _MAPS = ["", "-", "5-3", "0-999999999999", "0-99999999", "-1", "1,,2", "1-2-3", "x", "0;1", HUGE, "1.5", "٣-x",
          ",".join(["0"] * 20_000) + ",", "\x1b[2J", "0 1", "99"]  # fmt: skip
 _PATHS_IN = ["", "-", "/", ".", "..", "full", "/proc/self/mem", "/proc/1/environ", "/dev/zero", LONG,
              f"{LONG}/a", "nowhere.db", "no/folder/x.db", "mine.txt", "noise.db", "empty.db", "a\nb", "~", "%s",
              "m.keras"]  # fmt: skip
 # Nothing here could do harm, even if root writes it: no device, no folder of the system.
-_PATHS_OUT = ["", ".", "full", "/proc/self/x", "/proc/x", "/sys/x", LONG, f"{LONG}/a", "no/folder/x", "mine.txt/x"]
+_PATHS_OUT = [
+    "",
+    ".",
+    "full",
+    "/proc/self/x",
+    "/proc/x",
+    "/sys/x",
+    LONG,
+    f"{LONG}/a",
+    "no/folder/x",
+    "mine.txt/x",
+]
 _URLS = ["sqlite://", "sqlite:///", "://", "mysql://x", "postgresql://nobody@localhost:1/x", "http://example.invalid",
          "sqlite:///nowhere.db", "postgresql://[", "sqlite+nothing:///x", "postgresql://h:port/x"]  # fmt: skip
 _OBJECTIVES = ["", ":", "x", "Conv2D_3", "Conv2D_3:", "Conv2D_3:99", "Conv2D_3:-1", f"Conv2D_3:{HUGE}",
@@ -71,7 +108,21 @@ _SHARDS = ["", "/", "0/0", "1/0", "3/2", "-1/2", "0/3", f"1/{HUGE}", f"{HUGE}/{H
 _INPUTS = ["", "x", "..", "0..", "..1", "1..0", "0..0", "0..1e999", "-1e308..1e308", "nan..1", "0..1 mean 1",
            "0..1 mean 1,2 deviation 1", "0..1 mean 0 deviation 0", "0..1 mean 0,0 deviation 1,1", "0..255" * 999,
            "0..1 mean " + "1," * 9000, "0..1 mean 0 deviation 1e-99", "." * 20_000, "1" * 20_000 + "..2"]  # fmt: skip
-_SIZES = ["", "x", "0", "-1x5", "64x", "99999x99999", HUGE, "64x64x3", "1e2", "²", "٣", "28x28", "1000000"]
+_SIZES = [
+    "",
+    "x",
+    "0",
+    "-1x5",
+    "64x",
+    "99999x99999",
+    HUGE,
+    "64x64x3",
+    "1e2",
+    "²",
+    "٣",
+    "28x28",
+    "1000000",
+]
 _TEXTS = ["", "x", LONG, "\x1b[2J", "Conv2D_9", "a\nb", "'; DROP TABLE oips; --", "\u202e", "-"]
 
 #: Option or argument -> values that are right, values that are wrong.
@@ -127,10 +178,31 @@ VALUES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 
 #: Right but long, so never called without a mistake.
 SLOW = {"run", "book", "reproduce", "compare", "serve", "train"}
+#: These make a database where there is none, and train a network in it.
+CREATING = {"train", "screen", "derive", "run", "reproduce"}
+_NEW = {
+    "nowhere.db",
+    "a\nb",
+    "~",
+    "%s",
+    "empty.db",
+    "-",
+    "sqlite://",
+    "sqlite:///",
+    "sqlite:///nowhere.db",
+}
 #: Which of them name a file that is read, so that status 1 tells of it.
 READ = {"db", "others", "target", "data", "dataset", "model"}
 #: Texts that ask for nothing that is wrong by itself.
-_IDLE = {("least", "nan"), ("least", "-nan"), ("largest", "nan"), ("spec", LONG), ("values", "٣-x"), ("spec", "\x1b[2J"), ("out", "")}
+_IDLE = {
+    ("least", "nan"),
+    ("least", "-nan"),
+    ("largest", "nan"),
+    ("spec", LONG),
+    ("values", "٣-x"),
+    ("spec", "\x1b[2J"),
+    ("out", ""),
+}
 #: In Python these are numbers: digits of other scripts, signs and spaces.
 _FINE = {"١", "1_0 0", "٣", "Classes:٣", "Conv2D_3:0@٣,0"}
 
@@ -162,12 +234,24 @@ def line(seed: int, number: int) -> Line:
     if command == "replay" and not words and "--sample" not in named and "--all" not in named:
         made.args += ["--sample", "1"]
     made.args += ["--", *words] if words else []
-    if command in ("train", "screen", "derive", "run", "book", "reproduce", "compare") or "merge" in command:
-        made.may_write += ["oip.db", "oip.db-wal", "oip.db-shm", "new.db", "new.db-wal", "new.db-shm"]
+    if (
+        command in ("train", "screen", "derive", "run", "book", "reproduce", "compare")
+        or "merge" in command
+    ):
+        made.may_write += [
+            "oip.db",
+            "oip.db-wal",
+            "oip.db-shm",
+            "new.db",
+            "new.db-wal",
+            "new.db-shm",
+        ]
     return made
 
 
-def _add(made: Line, param: click.Parameter, is_wrong: bool, rng: random.Random, words: list[str]) -> None:
+def _add(
+    made: Line, param: click.Parameter, is_wrong: bool, rng: random.Random, words: list[str]
+) -> None:
     """Add an option or an argument, right or wrong."""
     name = str(param.name)
     right, wrong = VALUES.get(name, ([], []))
@@ -178,13 +262,24 @@ def _add(made: Line, param: click.Parameter, is_wrong: bool, rng: random.Random,
     if not is_wrong and not right:
         return
     value = rng.choice(list(wrong if is_wrong else right))
+    if name == "db" and made.command in CREATING and value in _NEW:
+        value = "noise.db"
+    if name == "data" and made.command != "train":
+        return  # it is looked at when it is needed, which takes long
     if is_wrong and (name, value) not in _IDLE and value not in _FINE:
         made.wrong.append(f"{name}={value[:40]!r}")
         made.may_fail |= name in READ
     if not is_wrong and name in ("out", "save", "png", "npy", "folder", "target"):
         made.may_write.append(value)
     if name == "target" or name == "db":
-        made.may_write += [value, f"{value}-wal", f"{value}-shm", "nowhere.db", "nowhere.db-wal", "nowhere.db-shm"]
+        made.may_write += [
+            value,
+            f"{value}-wal",
+            f"{value}-shm",
+            "nowhere.db",
+            "nowhere.db-wal",
+            "nowhere.db-shm",
+        ]
     if isinstance(param, click.Argument):
         words += [value] if is_wrong or name != "ids" else value.split()
     elif rng.random() < 0.5 or value.startswith("-"):
@@ -200,8 +295,10 @@ def _malformed(made: Line, rng: random.Random) -> Line:
     made.args += extra
     if extra[0] == "--help":
         return made
-    if made.command in ("run", "merge", "export", "replay", "show") and not extra[0].startswith("--"):
-        made.may_fail = True
+    if made.command in ("run", "merge", "export", "replay", "show") and not extra[0].startswith(
+        "--"
+    ):
+        made.may_write = extra  # it may be a name
+        return made
     made.wrong.append(f"{extra[0][:40]!r}")
-    made.may_write = ["-"] if made.command == "export" else []
     return made
