@@ -145,6 +145,7 @@ def _kill_often(
         bench.keep(options.keep, f"{scenario.name}-unbroken")
     except Wrong as error:
         tally.faults.append(Fault("disorder", scenario.name, "", f"never killed, {error}"))
+        print(f"{scenario.name}: never killed, {error}", flush=True)
         return
     finally:
         tally.seconds_before = time.perf_counter() - began
