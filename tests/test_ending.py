@@ -94,6 +94,16 @@ def test_what_hangs_on_a_line_ends_when_it_is_cut():
     process.stdout.close()
 
 
+def test_what_hangs_on_a_line_may_end_before():
+    program = "from oiplib.publish.lifeline import end_with_input; end_with_input()"
+    command = [sys.executable, "-c", program]
+    done = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.wait(timeout=60) == 0
+    assert done.stderr.read() == b""
+    done.stdin.close()
+    done.stderr.close()
+
+
 # --- runs that were killed ---
 
 

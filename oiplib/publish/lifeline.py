@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -30,7 +29,8 @@ def end_with(line: Connection) -> None:
 
 def end_with_input() -> None:
     """End this process as soon as its standard input ends, which the parent holds open."""
-    _end_after(sys.stdin.buffer.read)
+    # Not by Python's buffer, which a thread must not hold while the process ends.
+    _end_after(lambda: os.read(0, 1))
 
 
 def _end_after(wait: Callable[[], object]) -> None:
