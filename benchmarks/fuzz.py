@@ -470,19 +470,25 @@ def _run(
         n_faults = len(figures[kind].faults)
         (files if kind == "file" else lines).run(int(number), figures[kind])
         for fault in figures[kind].faults[n_faults:]:
-            print(f"{fault.case:9} {fault.command:10} {fault.kind:10} {fault.detail[:150]!s} "
-                  f"<- {fault.what[:150]}", flush=True)  # fmt: skip
+            print(
+                f"{fault.case:9} {fault.command:10} {fault.kind:10} {fault.detail[:150]!s} "
+                f"<- {fault.what[:150]}",
+                flush=True,
+            )
         if sys.stderr.isatty():
             print(f"\r{i + 1} of {len(names)}", end="", file=sys.stderr)
 
 
 def _report(figures: dict[str, Figures], seconds: float, chosen: Any) -> None:
     lines = [
-        "# Hostile files and command lines", "",
+        "# Hostile files and command lines",
+        "",
         f"`python benchmarks/fuzz.py --files {chosen.files} --lines {chosen.lines} --seed "
-        f"{chosen.seed}`, {seconds / 60:.0f} minutes.", "",
-        "| | files | command lines |", "|---|---|---|",
-    ]  # fmt: skip
+        f"{chosen.seed}`, {seconds / 60:.0f} minutes.",
+        "",
+        "| | files | command lines |",
+        "|---|---|---|",
+    ]
     columns = figures["file"], figures["line"]
 
     def row(name: str, value: Callable[[Figures], object]) -> None:

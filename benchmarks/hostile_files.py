@@ -38,16 +38,14 @@ UNKNOWABLE = {
     "history accuracy dataset": "takes the data set",
     "run_id": "any run may have made a result",
     "steps starts losses scan_id": "takes an ascent",
-    "n_reacting top_indices top_responses top_preactivations edges histogram n_patterns":
-        "takes a screening",
+    "n_reacting top_indices top_responses top_preactivations edges histogram n_patterns": "takes a screening",
     "n_images top_images class_means images strongest_preactivation": "takes the data set",
-    "peaks features shifts unlike_losses unlike_alike unlike_images patterns n_starts":
-        "takes restarts",
+    "peaks features shifts unlike_losses unlike_alike unlike_images patterns n_starts": "takes restarts",
     "scores shuffled median shuffled_median images_sha256 relation way": "takes other trainings",
     "frames report_steps stop_reason": "takes an ascent",
     "networks.spec_sha256": "the content of a file that isn't there is part of it",
     "position id": "an order",
-}  # fmt: skip
+}
 _UNKNOWABLE = {name for names in UNKNOWABLE for name in names.split()}
 
 
@@ -159,41 +157,112 @@ def deep(n: int = 100_000, opening: str = "[", closing: str = "]", inner: str = 
 def numbers(rng: random.Random) -> Any:
     """A value that no number of ours can be."""
     return rng.choice(
-        [-1, 2**62, -(2**63), 2**63 - 1, "much", "", b"\xff\xfe", b"", 1e308, float("inf"), -0.5,
-         float("-inf"), "9" * 3_000_000, "1e999", "nan", 0.5e-320]
-    )  # fmt: skip
+        [
+            -1,
+            2**62,
+            -(2**63),
+            2**63 - 1,
+            "much",
+            "",
+            b"\xff\xfe",
+            b"",
+            1e308,
+            float("inf"),
+            -0.5,
+            float("-inf"),
+            "9" * 3_000_000,
+            "1e999",
+            "nan",
+            0.5e-320,
+        ]
+    )
 
 
 def texts(rng: random.Random) -> Any:
     """A value that no text of ours can be."""
     return rng.choice(
-        ["", b"\xff\xfe\x00", Raw(b"\xff\xfe\xfd"), Raw(b"abc\x00def"), "x" * 5_000_000, 2**62, 1e308,
-         "\x1b]0;owned\x07\x1b[2J\x1b[31mred", "a\nb\r\nError: forged", "<img src=x onerror=alert(1)>",
-         "=cmd|' /C calc'!A0", "\u202egpj.exe", "\ud83d\ude00" if False else "\U0001f600" * 999,
-         deep(), "../../etc/passwd", "'; DROP TABLE oips; --", Raw(b"\xed\xa0\x80")]
-    )  # fmt: skip
+        [
+            "",
+            b"\xff\xfe\x00",
+            Raw(b"\xff\xfe\xfd"),
+            Raw(b"abc\x00def"),
+            "x" * 5_000_000,
+            2**62,
+            1e308,
+            "\x1b]0;owned\x07\x1b[2J\x1b[31mred",
+            "a\nb\r\nError: forged",
+            "<img src=x onerror=alert(1)>",
+            "=cmd|' /C calc'!A0",
+            "\u202egpj.exe",
+            "\ud83d\ude00" if False else "\U0001f600" * 999,
+            deep(),
+            "../../etc/passwd",
+            "'; DROP TABLE oips; --",
+            Raw(b"\xed\xa0\x80"),
+        ]
+    )
 
 
 def moments(rng: random.Random) -> Any:
     """A value that no moment can be."""
     return rng.choice(
-        ["never", "", 7, b"\xff", "0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999",
-         "2024-13-45 99:99:99.000000", "2" * 4_000_000, "2024-01-01", 1e308, 2**62,
-         "-500-01-01 00:00:00.000000"]
-    )  # fmt: skip
+        [
+            "never",
+            "",
+            7,
+            b"\xff",
+            "0001-01-01 00:00:00.000000",
+            "9999-12-31 23:59:59.999999",
+            "2024-13-45 99:99:99.000000",
+            "2" * 4_000_000,
+            "2024-01-01",
+            1e308,
+            2**62,
+            "-500-01-01 00:00:00.000000",
+        ]
+    )
 
 
 def jsons(rng: random.Random) -> Any:
     """A value that no JSON of ours can be."""
     return rng.choice(
-        ["", "[]", "7", "null", '"text"', "{}", "[[]]", "{", deep(), deep(opening='{"a":', closing="}", inner="1"),
-         '{"kind": "Nothing"}', '{"kind": ["list"]}', '{"kind": {"kind": "GridSpec"}}',
-         '{"kind": null}', "NaN", '{"a": NaN}', '{"a": 1e999}', '{"a": -Infinity}', '{"a": 1e308}',
-         '{"a": ' + "9" * 5000 + "}", '{"a": "\\ud800"}', '{"a": "' + "x" * 5_000_000 + '"}',
-         '{"kind": "GridSpec", "rows": 2, "rows": 99999}', '{"kind": "StudySpec"}',
-         '{"kind": "AscentSpec", "epsilon": true}', b"\xff\xfe", Raw(b'{"a": "\xff"}'), 2**62, 1.5,
-         "[" + "1," * 2_000_000 + "1]", '{"__proto__": 1}', deep(500), deep(980), deep(3000)]
-    )  # fmt: skip
+        [
+            "",
+            "[]",
+            "7",
+            "null",
+            '"text"',
+            "{}",
+            "[[]]",
+            "{",
+            deep(),
+            deep(opening='{"a":', closing="}", inner="1"),
+            '{"kind": "Nothing"}',
+            '{"kind": ["list"]}',
+            '{"kind": {"kind": "GridSpec"}}',
+            '{"kind": null}',
+            "NaN",
+            '{"a": NaN}',
+            '{"a": 1e999}',
+            '{"a": -Infinity}',
+            '{"a": 1e308}',
+            '{"a": ' + "9" * 5000 + "}",
+            '{"a": "\\ud800"}',
+            '{"a": "' + "x" * 5_000_000 + '"}',
+            '{"kind": "GridSpec", "rows": 2, "rows": 99999}',
+            '{"kind": "StudySpec"}',
+            '{"kind": "AscentSpec", "epsilon": true}',
+            b"\xff\xfe",
+            Raw(b'{"a": "\xff"}'),
+            2**62,
+            1.5,
+            "[" + "1," * 2_000_000 + "1]",
+            '{"__proto__": 1}',
+            deep(500),
+            deep(980),
+            deep(3000),
+        ]
+    )
 
 
 @dataclass
@@ -237,44 +306,88 @@ def bomb(shape: tuple[int, ...], descr: str = "<f4") -> bytes:
 
 #: Arrays from the sound one: name -> what makes its bytes.
 ARRAYS: dict[str, Callable[[np.ndarray, random.Random], Any]] = {
-    "declares 4 TiB": lambda a, r: zlib.compress(header((1 << 20,) * min(2, a.ndim) + (1,) * (a.ndim - 2), a.dtype.str)),
+    "declares 4 TiB": lambda a, r: zlib.compress(
+        header((1 << 20,) * min(2, a.ndim) + (1,) * (a.ndim - 2), a.dtype.str)
+    ),
     "declares 4 TiB, unpacked": lambda a, r: header((1 << 40,) + (1,) * (a.ndim - 1), a.dtype.str),
-    "declares 2**80": lambda a, r: zlib.compress(header((1 << 80,) + (1,) * (a.ndim - 1), a.dtype.str)),
+    "declares 2**80": lambda a, r: zlib.compress(
+        header((1 << 80,) + (1,) * (a.ndim - 1), a.dtype.str)
+    ),
     "negative shape": lambda a, r: zlib.compress(header((-1,) * a.ndim, a.dtype.str)),
     "shape of floats": lambda a, r: zlib.compress(header((2.5,) * a.ndim, a.dtype.str)),
     "shape of bools": lambda a, r: zlib.compress(header((True,) * a.ndim, a.dtype.str)),
     "pickle": lambda a, r: zlib.compress(npy(np.array([Bomb()], object), pickled=True)),
     "raw pickle": lambda a, r: b"\x80\x04cos\nsystem\n(S'touch sprung'\ntR.",
-    "structured": lambda a, r: zlib.compress(npy(np.zeros(a.shape, [("x", "<f4"), ("y", "O")]).astype([("x", "<f4"), ("y", "<i8")]))),
-    "strange type": lambda a, r: zlib.compress(header(a.shape, r.choice(["<M8[s]", "|S5", "<U9", "|V8", "<c16", "O", "|b1", "<f2,<f2", "(2,3)f4"]))),
-    "descr is code": lambda a, r: zlib.compress(header(a.shape, "__import__('os').system('touch sprung')")),
-    "Fortran's order": lambda a, r: zlib.compress(npy(a.T.copy().T if a.ndim < 2 else a, fortran=True)),
+    "structured": lambda a, r: zlib.compress(
+        npy(np.zeros(a.shape, [("x", "<f4"), ("y", "O")]).astype([("x", "<f4"), ("y", "<i8")]))
+    ),
+    "strange type": lambda a, r: zlib.compress(
+        header(
+            a.shape,
+            r.choice(["<M8[s]", "|S5", "<U9", "|V8", "<c16", "O", "|b1", "<f2,<f2", "(2,3)f4"]),
+        )
+    ),
+    "descr is code": lambda a, r: zlib.compress(
+        header(a.shape, "__import__('os').system('touch sprung')")
+    ),
+    "Fortran's order": lambda a, r: zlib.compress(
+        npy(a.T.copy().T if a.ndim < 2 else a, fortran=True)
+    ),
     "other byte order": lambda a, r: zlib.compress(npy(a.astype(a.dtype.newbyteorder(">")))),
     "a rank more": lambda a, r: zlib.compress(npy(a[None])),
     "a row less": lambda a, r: zlib.compress(npy(a[:-1])),
-    "a row more": lambda a, r: zlib.compress(npy(np.concatenate([a, a[:1]]) if len(a) else np.zeros((1, *a.shape[1:]), a.dtype))),
+    "a row more": lambda a, r: zlib.compress(
+        npy(np.concatenate([a, a[:1]]) if len(a) else np.zeros((1, *a.shape[1:]), a.dtype))
+    ),
     "other type": lambda a, r: zlib.compress(npy(a.astype(np.complex64))),
-    "wider type": lambda a, r: zlib.compress(npy(a.astype(np.float64 if a.dtype.kind != "f" or a.dtype.itemsize < 8 else np.float32))),
+    "wider type": lambda a, r: zlib.compress(
+        npy(a.astype(np.float64 if a.dtype.kind != "f" or a.dtype.itemsize < 8 else np.float32))
+    ),
     "cut short": lambda a, r: zlib.compress(npy(a))[: -r.randint(1, 9)],
     "cut short, unpacked": lambda a, r: npy(a)[: -r.randint(1, 9)] if a.size else b"\x93NUMPY",
     "trailing bytes": lambda a, r: zlib.compress(npy(a) + b"and more"),
     "trailing after zlib": lambda a, r: zlib.compress(npy(a)) + b"and more",
     "bomb of zeros": lambda a, r: zeros(3 << 29),
-    "bomb in its type": lambda a, r: bomb((1 << (28 if a.dtype.itemsize > 4 else 29),) + (1,) * (a.ndim - 1), a.dtype.str),
-    "long header": lambda a, r: zlib.compress(b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b" " * 99),
-    "deep header": lambda a, r: zlib.compress(b"\x93NUMPY\x02\x00" + struct.pack("<I", 9000) + b"(" * 9000),
-    "NaN": lambda a, r: zlib.compress(npy(np.full(a.shape, np.nan, a.dtype) if a.dtype.kind == "f" else np.full_like(a, -1 if a.dtype.kind == "i" else 255))),
-    "infinite": lambda a, r: zlib.compress(npy(np.full(a.shape, np.inf, a.dtype) if a.dtype.kind == "f" else np.full_like(a, np.iinfo(a.dtype).max))),
+    "bomb in its type": lambda a, r: bomb(
+        (1 << (28 if a.dtype.itemsize > 4 else 29),) + (1,) * (a.ndim - 1), a.dtype.str
+    ),
+    "long header": lambda a, r: zlib.compress(
+        b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b" " * 99
+    ),
+    "deep header": lambda a, r: zlib.compress(
+        b"\x93NUMPY\x02\x00" + struct.pack("<I", 9000) + b"(" * 9000
+    ),
+    "NaN": lambda a, r: zlib.compress(
+        npy(
+            np.full(a.shape, np.nan, a.dtype)
+            if a.dtype.kind == "f"
+            else np.full_like(a, -1 if a.dtype.kind == "i" else 255)
+        )
+    ),
+    "infinite": lambda a, r: zlib.compress(
+        npy(
+            np.full(a.shape, np.inf, a.dtype)
+            if a.dtype.kind == "f"
+            else np.full_like(a, np.iinfo(a.dtype).max)
+        )
+    ),
     "empty": lambda a, r: b"",
     "a text": lambda a, r: "an array",
     "a number": lambda a, r: 7,
     "no array": lambda a, r: zlib.compress(os.urandom(0) + b"nonsense" * 9),
     "a header only": lambda a, r: zlib.compress(npy(a)[:64]),
     "other values": lambda a, r: zlib.compress(npy((a.astype(float) * 0.5 + 1).astype(a.dtype))),
-}  # fmt: skip
+}
 #: Not lies: the same values in another form, or other values that may be plausible.
-_SAME_ARRAY = {"Fortran's order", "other byte order", "trailing bytes", "trailing after zlib",
-               "NaN", "infinite", "other values"}  # fmt: skip
+_SAME_ARRAY = {
+    "Fortran's order",
+    "other byte order",
+    "trailing bytes",
+    "trailing after zlib",
+    "NaN",
+    "infinite",
+    "other values",
+}
 
 
 def architectures(rng: random.Random, sound: str) -> Iterator[tuple[str, str, bool]]:
@@ -293,43 +406,261 @@ def architectures(rng: random.Random, sound: str) -> Iterator[tuple[str, str, bo
         return lambda whole, layers: layers[1].update(part)
 
     n_layer = {"module": "keras.layers", "registered_name": None, "build_config": None}
-    lam = {"class_name": "__lambda__", "config": {"value": "4wEAAA==", "defaults": None, "closure": None}}
+    lam = {
+        "class_name": "__lambda__",
+        "config": {"value": "4wEAAA==", "defaults": None, "closure": None},
+    }
     yield "Dense of 2e9 units", changed(dense({"units": 2_000_000_000})), True
     yield "Dense of 1e5 units", changed(dense({"units": 100_000})), True
     yield "Dense of -3 units", changed(dense({"units": -3})), True
     yield "Dense of 1e308 units", changed(dense({"units": 1e308})), True
-    yield "kernel of 1e6", changed(lambda w, la: la[1]["config"].update(kernel_size=[10**6, 10**6])), True
+    yield (
+        "kernel of 1e6",
+        changed(lambda w, la: la[1]["config"].update(kernel_size=[10**6, 10**6])),
+        True,
+    )
     yield "filters 2e9", changed(lambda w, la: la[1]["config"].update(filters=2 * 10**9)), True
-    yield "images of 1e6", changed(lambda w, la: la[0]["config"].update(batch_shape=[None, 10**6, 10**6, 1])), True
-    yield "batches of 1e6", changed(lambda w, la: la[0]["config"].update(batch_shape=[10**6, 28, 28, 1])), True
-    yield "Lambda", changed(instead({"class_name": "Lambda", **n_layer, "config": {"name": "x", "function": lam}})), True
-    yield "os.system", changed(instead({"module": "os", "class_name": "system", "config": "touch sprung", "registered_name": None})), True
-    yield "builtins.eval", changed(instead({"module": "builtins", "class_name": "eval", "config": {"value": "open('sprung','w')"}})), True
-    yield "a function of os", changed(dense({"activation": {"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}})), True
-    yield "a module to import", changed(instead({"module": "antigravity", "class_name": "Fly", "config": {}})), True
-    yield "a private module", changed(instead({"module": "keras.src.utils.file_utils", "class_name": "get_file", "config": {}})), True
-    yield "a registered name", changed(instead({"class_name": "Own", "registered_name": "package>Own", "module": "own", "config": {}})), True
-    yield "TFSMLayer", changed(instead({"class_name": "TFSMLayer", **n_layer, "config": {"filepath": "/etc", "name": "x"}})), True
-    yield "StringLookup", changed(instead({"class_name": "StringLookup", **n_layer, "config": {"vocabulary": "/etc/passwd", "name": "x"}})), True
-    yield "a policy of its own", changed(dense({"dtype": {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float16"}}})), True
+    yield (
+        "images of 1e6",
+        changed(lambda w, la: la[0]["config"].update(batch_shape=[None, 10**6, 10**6, 1])),
+        True,
+    )
+    yield (
+        "batches of 1e6",
+        changed(lambda w, la: la[0]["config"].update(batch_shape=[10**6, 28, 28, 1])),
+        True,
+    )
+    yield (
+        "Lambda",
+        changed(
+            instead({"class_name": "Lambda", **n_layer, "config": {"name": "x", "function": lam}})
+        ),
+        True,
+    )
+    yield (
+        "os.system",
+        changed(
+            instead(
+                {
+                    "module": "os",
+                    "class_name": "system",
+                    "config": "touch sprung",
+                    "registered_name": None,
+                }
+            )
+        ),
+        True,
+    )
+    yield (
+        "builtins.eval",
+        changed(
+            instead(
+                {
+                    "module": "builtins",
+                    "class_name": "eval",
+                    "config": {"value": "open('sprung','w')"},
+                }
+            )
+        ),
+        True,
+    )
+    yield (
+        "a function of os",
+        changed(
+            dense(
+                {
+                    "activation": {
+                        "module": "os",
+                        "class_name": "function",
+                        "config": "system",
+                        "registered_name": "system",
+                    }
+                }
+            )
+        ),
+        True,
+    )
+    yield (
+        "a module to import",
+        changed(instead({"module": "antigravity", "class_name": "Fly", "config": {}})),
+        True,
+    )
+    yield (
+        "a private module",
+        changed(
+            instead(
+                {"module": "keras.src.utils.file_utils", "class_name": "get_file", "config": {}}
+            )
+        ),
+        True,
+    )
+    yield (
+        "a registered name",
+        changed(
+            instead(
+                {
+                    "class_name": "Own",
+                    "registered_name": "package>Own",
+                    "module": "own",
+                    "config": {},
+                }
+            )
+        ),
+        True,
+    )
+    yield (
+        "TFSMLayer",
+        changed(
+            instead(
+                {"class_name": "TFSMLayer", **n_layer, "config": {"filepath": "/etc", "name": "x"}}
+            )
+        ),
+        True,
+    )
+    yield (
+        "StringLookup",
+        changed(
+            instead(
+                {
+                    "class_name": "StringLookup",
+                    **n_layer,
+                    "config": {"vocabulary": "/etc/passwd", "name": "x"},
+                }
+            )
+        ),
+        True,
+    )
+    yield (
+        "a policy of its own",
+        changed(
+            dense(
+                {
+                    "dtype": {
+                        "module": "keras",
+                        "class_name": "DTypePolicy",
+                        "config": {"name": "float16"},
+                    }
+                }
+            )
+        ),
+        True,
+    )
     yield "an unknown activation", changed(dense({"activation": "os.system"})), True
     yield "a layer called twice", changed(lambda w, la: la.append(la[-1])), True
     yield "no layers", changed(lambda w, la: la.clear()), True
-    yield "a thousand layers", changed(lambda w, la: la.extend([{**la[-1], "config": {**la[-1]["config"], "name": f"d{i}"}} for i in range(1000)])), True
-    yield "layers is a text", json.dumps({**whole, "config": {**whole["config"], "layers": "abc"}}), True
+    yield (
+        "a thousand layers",
+        changed(
+            lambda w, la: la.extend(
+                [{**la[-1], "config": {**la[-1]["config"], "name": f"d{i}"}} for i in range(1000)]
+            )
+        ),
+        True,
+    )
+    yield (
+        "layers is a text",
+        json.dumps({**whole, "config": {**whole["config"], "layers": "abc"}}),
+        True,
+    )
     yield "config is a list", json.dumps({**whole, "config": [1]}), True
     yield "models in models", _nested(whole, 300), True
     yield "nested 100,000 deep", deep(), True
-    yield "nested configs", deep(9000, '{"class_name":"Sequential","config":{"layers":[', "]}}"), True
+    yield (
+        "nested configs",
+        deep(9000, '{"class_name":"Sequential","config":{"layers":[', "]}}"),
+        True,
+    )
     yield "a name with escapes", changed(dense({"name": "\x1b[2J<b>"})), True
     yield "a huge name", changed(dense({"name": "x" * 3_000_000})), True
-    yield "NaN in a config", changed(lambda w, la: la[1]["config"].update(strides=[float("nan")] * 2)), True
-    yield "a numpy value", changed(dense({"bias_initializer": {"class_name": "__numpy__", "config": {"value": [[1]] * 9, "dtype": "object"}}})), True
-    yield "a constant of 1e308", changed(dense({"bias_initializer": {"module": "keras.initializers", "class_name": "Constant", "config": {"value": 1e308}, "registered_name": None}})), True
-    yield "an identity of 1e5", changed(dense({"kernel_initializer": {"module": "keras.initializers", "class_name": "Identity", "config": {"gain": 1.0}, "registered_name": None}, "units": 50_000})), True
-    yield "UpSampling by 1e5", changed(lambda w, la: la.insert(1, {"class_name": "UpSampling2D", **n_layer, "config": {"name": "up", "size": [10**5, 10**5]}})), True
-    yield "ZeroPadding by 1e5", changed(lambda w, la: la.insert(1, {"class_name": "ZeroPadding2D", **n_layer, "config": {"name": "up", "padding": [[10**5, 10**5]] * 2}})), True
-    yield "RepeatVector of 1e9", changed(lambda w, la: la.insert(-1, {"class_name": "RepeatVector", **n_layer, "config": {"name": "up", "n": 10**9}})), True
+    yield (
+        "NaN in a config",
+        changed(lambda w, la: la[1]["config"].update(strides=[float("nan")] * 2)),
+        True,
+    )
+    yield (
+        "a numpy value",
+        changed(
+            dense(
+                {
+                    "bias_initializer": {
+                        "class_name": "__numpy__",
+                        "config": {"value": [[1]] * 9, "dtype": "object"},
+                    }
+                }
+            )
+        ),
+        True,
+    )
+    yield (
+        "a constant of 1e308",
+        changed(
+            dense(
+                {
+                    "bias_initializer": {
+                        "module": "keras.initializers",
+                        "class_name": "Constant",
+                        "config": {"value": 1e308},
+                        "registered_name": None,
+                    }
+                }
+            )
+        ),
+        True,
+    )
+    yield (
+        "an identity of 1e5",
+        changed(
+            dense(
+                {
+                    "kernel_initializer": {
+                        "module": "keras.initializers",
+                        "class_name": "Identity",
+                        "config": {"gain": 1.0},
+                        "registered_name": None,
+                    },
+                    "units": 50_000,
+                }
+            )
+        ),
+        True,
+    )
+    yield (
+        "UpSampling by 1e5",
+        changed(
+            lambda w, la: la.insert(
+                1,
+                {
+                    "class_name": "UpSampling2D",
+                    **n_layer,
+                    "config": {"name": "up", "size": [10**5, 10**5]},
+                },
+            )
+        ),
+        True,
+    )
+    yield (
+        "ZeroPadding by 1e5",
+        changed(
+            lambda w, la: la.insert(
+                1,
+                {
+                    "class_name": "ZeroPadding2D",
+                    **n_layer,
+                    "config": {"name": "up", "padding": [[10**5, 10**5]] * 2},
+                },
+            )
+        ),
+        True,
+    )
+    yield (
+        "RepeatVector of 1e9",
+        changed(
+            lambda w, la: la.insert(
+                -1, {"class_name": "RepeatVector", **n_layer, "config": {"name": "up", "n": 10**9}}
+            )
+        ),
+        True,
+    )
 
 
 def _nested(whole: dict[str, Any], n: int) -> str:
@@ -363,8 +694,16 @@ def archives(rng: random.Random, sound: bytes) -> Iterator[tuple[str, Any, bool]
     yield "other shapes", zipped({**whole, "w000.npy": npy(np.zeros((9, 9), "f4"))}), True
     yield "4 TiB", zipped({**whole, "w000.npy": header((1 << 40,))}), True
     yield "a zip bomb", zipped(big, zipfile.ZIP_DEFLATED), True
-    yield "a bomb beside", zipped({**whole, "w999.npy": b"\0" * (3 << 29)}, zipfile.ZIP_DEFLATED), False
-    yield "pickles", zipped({**whole, "w000.npy": npy(np.array([Bomb()], object), pickled=True)}), True
+    yield (
+        "a bomb beside",
+        zipped({**whole, "w999.npy": b"\0" * (3 << 29)}, zipfile.ZIP_DEFLATED),
+        False,
+    )
+    yield (
+        "pickles",
+        zipped({**whole, "w000.npy": npy(np.array([Bomb()], object), pickled=True)}),
+        True,
+    )
     yield "../ names", zipped({**whole, "../sprung": b"x", "/sprung": b"x"}), False
     yield "a member missing", zipped({k: v for k, v in whole.items() if k != "w001.npy"}), True
     yield "NaN", zipped({**whole, "w000.npy": npy(np.full_like(arrays["w000"], np.nan))}), True
@@ -400,7 +739,9 @@ class Cases:
         self.sound, self.seed = sound, seed
         self.content = (sound / "sound.db").read_bytes()
         with closing(sqlite3.connect(sound / "sound.db")) as connection:
-            query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'alembic_version'"
+            query = (
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'alembic_version'"
+            )
             self.tables = [name for (name,) in connection.execute(query)]
             self.columns = [
                 (table, *column[1:4])
@@ -472,12 +813,14 @@ class Cases:
             old = f"SELECT {column} FROM {table} WHERE id = {id}"
             before = connection.execute(old).fetchone()[0]
             self._set(connection, table, column, id, value)
-            after = connection.execute(f"SELECT CAST({column} AS BLOB) FROM {table} WHERE id = {id}")
+            after = connection.execute(
+                f"SELECT CAST({column} AS BLOB) FROM {table} WHERE id = {id}"
+            )
             same = after.fetchone()[0] == before
             oip = self._id_of(connection, table, id)
         what = f"{table}.{column} of row {id} = {shown(value)}"
         is_free = (table, column) in (("runs", "error"), ("networks", "dataset"))
-        is_free |= value is None and not not_null or same
+        is_free |= (value is None and not not_null) or same
         expects = "" if is_free else "lie"
         return Case("column", what, expects, f"no {kind or 'value'} of ours", oip)
 
@@ -501,7 +844,9 @@ class Cases:
                 kind = "a rank more"
             self._set(connection, table, column, id, ARRAYS[kind](array, rng))
             oip = self._id_of(connection, table, id)
-        is_lie = kind not in _SAME_ARRAY or (kind in ("NaN", "infinite") and array.dtype.kind == "f")
+        is_lie = kind not in _SAME_ARRAY or (
+            kind in ("NaN", "infinite") and array.dtype.kind == "f"
+        )
         is_lie |= kind == "other values" and column in ("image", "trace")
         what = f"{table}.{column} of row {id}: {kind}"
         return Case("array", what, "lie" if is_lie else "", "another type, shape or value", oip)
@@ -517,7 +862,11 @@ class Cases:
             kinds += [("weights", name) for name in _ARCHIVE_NAMES]
             order.shuffle(kinds)
             column, kind = kinds[place % len(kinds)]
-            makers = architectures(rng, architecture) if column == "architecture" else archives(rng, weights)
+            makers = (
+                architectures(rng, architecture)
+                if column == "architecture"
+                else archives(rng, weights)
+            )
             value, is_lie = next((v, lie) for name, v, lie in makers if name == kind)
             self._set(connection, "networks", column, 1, value)
             rehashed = rng.random() < 0.5 and isinstance(value, (str, bytes))
@@ -544,8 +893,9 @@ class Cases:
         of_weights = digest.hexdigest()
         parts = [of_weights, architecture] + ([] if inputs == "standardized" else [inputs])
         sha256 = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
-        connection.execute("UPDATE networks SET weights_sha256 = ?, sha256 = ? WHERE id = 1",
-                           (of_weights, sha256))  # fmt: skip
+        connection.execute(
+            "UPDATE networks SET weights_sha256 = ?, sha256 = ? WHERE id = 1", (of_weights, sha256)
+        )
         self._rekey(connection)
 
     def _rekey(self, connection: Any) -> None:
@@ -565,8 +915,9 @@ class Cases:
                 except (OipError, ValueError, TypeError, RecursionError, AttributeError):
                     sha256 = hashlib.sha256(str(text).encode()).hexdigest()
                 if table != "networks" and sha256:
-                    connection.execute(f"UPDATE OR IGNORE {table} SET spec_sha256 = ? WHERE id = ?",
-                                       (sha256, id))  # fmt: skip
+                    connection.execute(
+                        f"UPDATE OR IGNORE {table} SET spec_sha256 = ? WHERE id = ?", (sha256, id)
+                    )
         query = (
             "SELECT oips.id, networks.sha256, objective, start, oips.spec FROM oips JOIN layers ON "
             "layers.id = layer_id JOIN networks ON networks.id = network_id"
@@ -596,7 +947,13 @@ class Cases:
                     break
             else:
                 raise AssertionError(name)
-            self._set(connection, table, column, id, values if isinstance(values, str) else json.dumps(values))
+            self._set(
+                connection,
+                table,
+                column,
+                id,
+                values if isinstance(values, str) else json.dumps(values),
+            )
             rehashed = rng.random() < 0.7
             if rehashed:
                 self._rekey(connection)
@@ -631,7 +988,9 @@ class Cases:
                 what = f"{table}.{column} of row {id} names no row"
             else:
                 parent = {"other_id": "layers"}.get(column, column.removesuffix("_id") + "s")
-                (gone,) = connection.execute(f"SELECT {column} FROM {table} WHERE id = {id}").fetchone()
+                (gone,) = connection.execute(
+                    f"SELECT {column} FROM {table} WHERE id = {id}"
+                ).fetchone()
                 connection.execute(f"DELETE FROM {parent} WHERE id = ?", (gone,))
                 what = f"{parent} row {gone} is deleted"
             oip = self._id_of(connection, table, id)
@@ -659,7 +1018,13 @@ class Cases:
         if table == "studies" and column == "network_id":
             is_lie = False
         what = f"{table}.{column} of rows {one} and {other} swapped"
-        return Case("swap", what, "lie" if is_lie else "", "belongs to another row", one if table == "oips" else 1)
+        return Case(
+            "swap",
+            what,
+            "lie" if is_lie else "",
+            "belongs to another row",
+            one if table == "oips" else 1,
+        )
 
     def _layout(self, folder: Path, rng: Any, order: Any, place: int) -> Case:
         """Triggers, views, tables and the like."""
@@ -672,7 +1037,9 @@ class Cases:
             except sqlite3.Error as error:  # SQLite itself keeps the file from being so
                 kind += f" (not possible: {error})"
         expects = "" if kind.startswith("harmless") or "not possible" in kind else "lie"
-        return Case("layout", kind, expects, "isn't oiplib's layout", is_ours="harmless" not in kind)
+        return Case(
+            "layout", kind, expects, "isn't oiplib's layout", is_ours="harmless" not in kind
+        )
 
     def _bytes(self, folder: Path, rng: Any, order: Any, place: int) -> Case:
         """Bits flipped and files cut short, anywhere."""
@@ -700,6 +1067,7 @@ class Cases:
 
     def _compared(self, path: Path) -> tuple[str, str]:
         """Whether SQLite still reads the same values as in the sound file."""
+
         def dump(path: Path) -> dict[tuple[str, int, str], Any]:
             values = {}
             with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
@@ -707,7 +1075,9 @@ class Cases:
                 for table in self.tables:
                     names = [column for t, column, *_ in self.columns if t == table]
                     for row in connection.execute(f"SELECT id, {', '.join(names)} FROM {table}"):
-                        values |= {(table, row[0], c): v for c, v in zip(names, row[1:], strict=True)}
+                        values |= {
+                            (table, row[0], c): v for c, v in zip(names, row[1:], strict=True)
+                        }
             return values
 
         try:
@@ -742,9 +1112,24 @@ class Cases:
 
     def _no_database(self, folder: Path, rng: Any, order: Any, place: int) -> Case:
         """What isn't a database at all."""
-        kind = ["text", "noise", "empty", "header only", "folder", "FIFO", "link to itself",
-                "dangling link", "/dev/zero", "/dev/null", "another database", "sparse 4 GB",
-                "a zip", "WAL only", "magic and noise", "UTF-16"][place % 16]  # fmt: skip
+        kind = [
+            "text",
+            "noise",
+            "empty",
+            "header only",
+            "folder",
+            "FIFO",
+            "link to itself",
+            "dangling link",
+            "/dev/zero",
+            "/dev/null",
+            "another database",
+            "sparse 4 GB",
+            "a zip",
+            "WAL only",
+            "magic and noise",
+            "UTF-16",
+        ][place % 16]
         path = folder / "hostile.db"
         if kind == "folder":
             path.mkdir()
@@ -769,19 +1154,48 @@ class Cases:
                     connection.executescript("\n".join(original.iterdump()))
         else:
             path.write_bytes(
-                {"text": b"hello\n" * 999, "noise": rng.randbytes(50_000), "empty": b"",
-                 "header only": self.content[:100], "a zip": b"PK\x03\x04" + bytes(9999),
-                 "WAL only": b"\x37\x7f\x06\x82" + bytes(99999),
-                 "magic and noise": self.content[:16] + rng.randbytes(30_000)}[kind]
-            )  # fmt: skip
-        return Case("no database", kind, "" if kind == "UTF-16" else "lie", "is no database of ours")
+                {
+                    "text": b"hello\n" * 999,
+                    "noise": rng.randbytes(50_000),
+                    "empty": b"",
+                    "header only": self.content[:100],
+                    "a zip": b"PK\x03\x04" + bytes(9999),
+                    "WAL only": b"\x37\x7f\x06\x82" + bytes(99999),
+                    "magic and noise": self.content[:16] + rng.randbytes(30_000),
+                }[kind]
+            )
+        return Case(
+            "no database", kind, "" if kind == "UTF-16" else "lie", "is no database of ours"
+        )
 
     def _names(self, folder: Path, rng: Any, order: Any, place: int) -> Case:
         """The sound database, or one to be upgraded, in a file of a strange name."""
-        names = ["what?.db", "100%.db", "%20.db", "a#b.db", " space .db", "new\nline.db", "quo'te.db",
-                 'dou"ble.db', "?mode=memory", "file:x.db", "-dash.db", "ünï✓.db", ":memory:x", "a&b=c.db",
-                 "x" * 240 + ".db", "semi;colon.db", "back\\slash.db", "\x1b[31mred.db", "a%00b.db",
-                 "{curly}.db", "sqlite.db?immutable=1", "tab\t.db", "%s%d.db", "$HOME.db"]  # fmt: skip
+        names = [
+            "what?.db",
+            "100%.db",
+            "%20.db",
+            "a#b.db",
+            " space .db",
+            "new\nline.db",
+            "quo'te.db",
+            'dou"ble.db',
+            "?mode=memory",
+            "file:x.db",
+            "-dash.db",
+            "ünï✓.db",
+            ":memory:x",
+            "a&b=c.db",
+            "x" * 240 + ".db",
+            "semi;colon.db",
+            "back\\slash.db",
+            "\x1b[31mred.db",
+            "a%00b.db",
+            "{curly}.db",
+            "sqlite.db?immutable=1",
+            "tab\t.db",
+            "%s%d.db",
+            "$HOME.db",
+        ]
         name = names[place % len(names)]
         is_old = bool(place % 2)
         if is_old:
@@ -789,8 +1203,9 @@ class Cases:
             content = lzma.decompress((SCHEMAS / "schema-9.db.xz").read_bytes())
         (folder / name).write_bytes(content if is_old else self.content)
         what = f"{name[:40]!r}" + (" of schema 9" if is_old else "")
-        return Case("names", what, "sound", file=name, is_ours=not is_old,
-                    commands=("merge", "export"))  # fmt: skip
+        return Case(
+            "names", what, "sound", file=name, is_ours=not is_old, commands=("merge", "export")
+        )
 
     def _other(self, folder: Path, rng: Any, order: Any, place: int) -> Case:
         """Data sets and models."""
@@ -803,9 +1218,25 @@ class Cases:
         return Case("other", kind, "refused", args=tuple(args))
 
 
-_ARCHIVE_NAMES = ("cut short", "empty", "text", "a flipped bit", "other shapes", "4 TiB", "a zip bomb",
-                  "a bomb beside", "pickles", "../ names", "a member missing", "NaN", "1e38",
-                  "other weights", "float64", "strings", "no npy")  # fmt: skip
+_ARCHIVE_NAMES = (
+    "cut short",
+    "empty",
+    "text",
+    "a flipped bit",
+    "other shapes",
+    "4 TiB",
+    "a zip bomb",
+    "a bomb beside",
+    "pickles",
+    "../ names",
+    "a member missing",
+    "NaN",
+    "1e38",
+    "other weights",
+    "float64",
+    "strings",
+    "no npy",
+)
 
 
 def shown(value: Any) -> str:
@@ -840,21 +1271,45 @@ def _in(kind: str, **changes: Any) -> Callable[[Any], Any]:
 #: Specs that are ours, with huge values: name -> table, column, change.
 SPECS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "a start's grid of 99999x99999": ("oips", "start", _in("GridSpec", rows=99999, columns=99999)),
-    "a start's grid of 4000x1 of 2 values": ("oips", "start", _in("GridSpec", rows=4000, columns=1)),
+    "a start's grid of 4000x1 of 2 values": (
+        "oips",
+        "start",
+        _in("GridSpec", rows=4000, columns=1),
+    ),
     "a start's grid of 62x1": ("oips", "start", _in("GridSpec", rows=62, columns=1)),
     "a start's index 2**61": ("oips", "start", _in("PatternStart", index=2**61)),
     "a start's trial 2**62": ("oips", "start", _in("FluctuationStart", trial=2**62)),
     "a start's trial 10**400": ("oips", "start", _in("FluctuationStart", trial=10**400)),
     "a start's map 2**70": ("oips", "start", _in("FluctuationStart", map=2**70)),
-    "a start's grids 4096x4096": ("oips", "start", _in("FluctuationSpec", grids=[[4096, 4096]] * 4)),
-    "a start's grids 1000 times": ("oips", "start", _in("FluctuationSpec", grids=[[2000, 2000]] * 1000, factors=[0.1] * 1000)),
-    "a start's factors 1e308": ("oips", "start", _in("FluctuationSpec", factors=[1e308, 1e308, 1e308, 1e308])),
+    "a start's grids 4096x4096": (
+        "oips",
+        "start",
+        _in("FluctuationSpec", grids=[[4096, 4096]] * 4),
+    ),
+    "a start's grids 1000 times": (
+        "oips",
+        "start",
+        _in("FluctuationSpec", grids=[[2000, 2000]] * 1000, factors=[0.1] * 1000),
+    ),
+    "a start's factors 1e308": (
+        "oips",
+        "start",
+        _in("FluctuationSpec", factors=[1e308, 1e308, 1e308, 1e308]),
+    ),
     "a start's seed 10**4000": ("oips", "start", _in("FluctuationSpec", seed=10**4000)),
     "a start's values NaN": ("oips", "start", _in("GridSpec", values=[float("nan"), 0.5])),
     "a start of a text": ("oips", "start", lambda values: '"start"'),
     "a start with more fields": ("oips", "start", lambda values: {**values, "more": 1}),
-    "a start without kind": ("oips", "start", lambda values: {k: v for k, v in values.items() if k != "kind"}),
-    "a start of deep specs": ("oips", "start", lambda values: deep(400, '{"kind":"PatternStart","index":0,"grid":', "}", "1")),
+    "a start without kind": (
+        "oips",
+        "start",
+        lambda values: {k: v for k, v in values.items() if k != "kind"},
+    ),
+    "a start of deep specs": (
+        "oips",
+        "start",
+        lambda values: deep(400, '{"kind":"PatternStart","index":0,"grid":', "}", "1"),
+    ),
     "epochs 2**60": ("oips", "spec", _in("AscentSpec", n_epochs=2**60)),
     "epochs 10**7": ("oips", "spec", _in("AscentSpec", n_epochs=10**7)),
     "epochs 10**400": ("oips", "spec", _in("AscentSpec", n_epochs=10**400)),
@@ -863,10 +1318,22 @@ SPECS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "n_steps 10**12": ("oips", "spec", _in("AscentSpec", n_steps=10**12)),
     "a prior of 1e308": ("oips", "spec", _in("AscentSpec", prior="variation(1e308)")),
     "a prior, very long": ("oips", "spec", _in("AscentSpec", prior="+".join(["smooth"] * 300_000))),
-    "a prior of digits": ("oips", "spec", _in("AscentSpec", prior="smooth(" + "1" * 1_000_000 + ")")),
-    "a million stages": ("oips", "spec", lambda values: {"kind": "ClimbSpec", "stages": [{"kind": "AscentSpec"}] * 100_000}),
+    "a prior of digits": (
+        "oips",
+        "spec",
+        _in("AscentSpec", prior="smooth(" + "1" * 1_000_000 + ")"),
+    ),
+    "a million stages": (
+        "oips",
+        "spec",
+        lambda values: {"kind": "ClimbSpec", "stages": [{"kind": "AscentSpec"}] * 100_000},
+    ),
     "no stages": ("oips", "spec", lambda values: {"kind": "ClimbSpec", "stages": []}),
-    "a study's grid of 99999x99999": ("studies", "spec", _in("GridSpec", rows=99999, columns=99999)),
+    "a study's grid of 99999x99999": (
+        "studies",
+        "spec",
+        _in("GridSpec", rows=99999, columns=99999),
+    ),
     "a study's grid of 8x7": ("studies", "spec", _in("GridSpec", rows=8, columns=7)),
     "a study's trials 10**12": ("studies", "spec", _in("TrialSpec", n_trials=10**12)),
     "a study's epochs 2**60": ("studies", "spec", _in("AscentSpec", n_epochs=2**60)),
@@ -878,24 +1345,64 @@ SPECS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "a study's rungs of 10**12 starts": ("studies", "spec", _in("RungSpec", n_starts=10**12)),
     "a screening's n_top 2**60": ("screenings", "spec", _in("ScreeningSpec", n_top=2**60)),
     "a screening's bins 2**60": ("screenings", "spec", _in("ScreeningSpec", n_bins=2**60)),
-    "a screening's grid of 99999x99999": ("screenings", "spec", _in("GridSpec", rows=99999, columns=99999)),
+    "a screening's grid of 99999x99999": (
+        "screenings",
+        "spec",
+        _in("GridSpec", rows=99999, columns=99999),
+    ),
     "a scan's oversampling 2**60": ("scans", "spec", _in("ScanSpec", oversampling=2**60)),
     "a scan's grid of 99999x99999": ("scans", "spec", _in("GridSpec", rows=99999, columns=99999)),
     "a null's classes 2**60": ("nulls", "spec", _in("NullSpec", n_classes=2**60)),
     "a null's quantile NaN": ("nulls", "spec", _in("NullSpec", quantile=float("nan"))),
     "a variety's images 2**60": ("varieties", "spec", _in("VarietySpec", n_images=2**60)),
-    "a reaction's images 2**60": ("reactions", "spec", lambda values: {**values, "n_images": 2**60} if "n_images" in values else None),
-    "a run's spec": ("runs", "spec", lambda values: {"kind": "GridSpec", "rows": 99999, "columns": 99999}),
-    "an environment of lists": ("runs", "environment", lambda values: {name: [name] * 9 for name in values}),
-    "an environment of escapes": ("runs", "environment", lambda values: {name: "\x1b[2J\x1b]0;owned\x07" for name in values}),
-    "a commit that is a number": ("runs", "environment", lambda values: {**values, "git_commit": 7}),
+    "a reaction's images 2**60": (
+        "reactions",
+        "spec",
+        lambda values: {**values, "n_images": 2**60} if "n_images" in values else None,
+    ),
+    "a run's spec": (
+        "runs",
+        "spec",
+        lambda values: {"kind": "GridSpec", "rows": 99999, "columns": 99999},
+    ),
+    "an environment of lists": (
+        "runs",
+        "environment",
+        lambda values: {name: [name] * 9 for name in values},
+    ),
+    "an environment of escapes": (
+        "runs",
+        "environment",
+        lambda values: dict.fromkeys(values, "\x1b[2J\x1b]0;owned\x07"),
+    ),
+    "a commit that is a number": (
+        "runs",
+        "environment",
+        lambda values: {**values, "git_commit": 7},
+    ),
     "classes of a text": ("networks", "dataset", lambda values: {**values, "classes": "abc"}),
     "classes of numbers": ("networks", "dataset", lambda values: {**values, "classes": 7}),
-    "classes with escapes": ("networks", "dataset", lambda values: {**values, "classes": ["\x1b[2J"] * 10}),
-    "a data set's source": ("networks", "dataset", lambda values: {**values, "source": ["/etc/passwd"]}),
-    "a history of texts": ("networks", "history", lambda values: {name: ["much"] for name in values}),
-    "a history of NaN": ("networks", "history", lambda values: {name: [float("nan")] for name in values}),
-}  # fmt: skip
+    "classes with escapes": (
+        "networks",
+        "dataset",
+        lambda values: {**values, "classes": ["\x1b[2J"] * 10},
+    ),
+    "a data set's source": (
+        "networks",
+        "dataset",
+        lambda values: {**values, "source": ["/etc/passwd"]},
+    ),
+    "a history of texts": (
+        "networks",
+        "history",
+        lambda values: {name: ["much"] for name in values},
+    ),
+    "a history of NaN": (
+        "networks",
+        "history",
+        lambda values: {name: [float("nan")] for name in values},
+    ),
+}
 
 
 #: Lies: plausible values that contradict others.
@@ -964,7 +1471,7 @@ LIES = {
     "a study of another network": "UPDATE studies SET spec = replace(spec, 'Conv2D_3', 'Conv2D_8')",
     "a schema that is older": "UPDATE alembic_version SET version_num = '9'",
     "two schemas": "INSERT INTO alembic_version VALUES ('9')",
-}  # fmt: skip
+}
 
 
 #: Layouts that oiplib doesn't make.
@@ -992,7 +1499,9 @@ LAYOUTS = {
     "a name with escapes": 'CREATE TABLE "\x1b[2Jowned" (a)',
     "a name of some MB": f'CREATE TABLE "{"x" * 900_000}" (a)',
     "a table without rowid": "CREATE TABLE w (a PRIMARY KEY) WITHOUT ROWID",
-    "ten thousand tables": "BEGIN;" + "".join(f"CREATE TABLE t{i} (a);" for i in range(10_000)) + "COMMIT;",
+    "ten thousand tables": "BEGIN;"
+    + "".join(f"CREATE TABLE t{i} (a);" for i in range(10_000))
+    + "COMMIT;",
     "a schema number of bytes": "UPDATE alembic_version SET version_num = x'fffe'",
     "a huge schema number": "UPDATE alembic_version SET version_num = '" + "9" * 6000 + "'",
     "a schema number in Arabic": "UPDATE alembic_version SET version_num = '١٠'",
@@ -1007,4 +1516,4 @@ LAYOUTS = {
     "a table of ours twice, by case": 'CREATE TABLE "oıps" (a)',
     "harmless: sqlite_stat1 that lies": "ANALYZE; UPDATE sqlite_stat1 SET stat = '-1 0 0'",
     "harmless: sqlite_stat1 of nonsense": "ANALYZE; UPDATE sqlite_stat1 SET stat = x'fffe', tbl = 7",
-}  # fmt: skip
+}

@@ -73,7 +73,9 @@ def _h5(name: str) -> Callable[[Path, Path], list[str]]:
             elif name == "loop":
                 weights["Conv2D_1"] = h5py.SoftLink("/model_weights/Conv2D_1")
             elif name == "raw file":
-                weights.create_dataset("Conv2D_1", shape=(99,), dtype="u1", external=[("/etc/passwd", 0, 99)])
+                weights.create_dataset(
+                    "Conv2D_1", shape=(99,), dtype="u1", external=[("/etc/passwd", 0, 99)]
+                )
         return ["train", "--model", "hostile.h5", "--inputs", "standardized", "--db", "new.db"]
 
     return make
@@ -90,7 +92,10 @@ def _file(name: str, content: bytes) -> Callable[[Path, Path], list[str]]:
 
 def _set(**changed: bytes) -> Callable[[dict[str, bytes], str], None]:
     return lambda members, sound: members.update(
-        {name.replace("_json", ".json").replace("_h5", ".weights.h5"): value for name, value in changed.items()}
+        {
+            name.replace("_json", ".json").replace("_h5", ".weights.h5"): value
+            for name, value in changed.items()
+        }
     )
 
 
@@ -111,7 +116,9 @@ OTHERS: dict[str, Callable[[Path, Path], list[str]]] = {
     "labels of NaN": _npz(y_train=np.full(600, np.nan)),
     "images of NaN": _npz(x_train=np.full((600, 28, 28), np.nan, "f4")),
     "images of inf": _npz(x_train=np.full((600, 28, 28), np.inf, "f4")),
-    "images of 0 pixels": _npz(x_train=np.zeros((600, 0, 28), "u1"), x_test=np.zeros((100, 0, 28), "u1")),
+    "images of 0 pixels": _npz(
+        x_train=np.zeros((600, 0, 28), "u1"), x_test=np.zeros((100, 0, 28), "u1")
+    ),
     "no images": _npz(x_train=np.zeros((0, 28, 28), "u1"), y_train=np.zeros(0, int)),
     "no test images": _npz(x_test=None),
     "class names of some MB": _npz(class_names=np.array(["x" * 3_000_000] * 10)),
@@ -119,7 +126,9 @@ OTHERS: dict[str, Callable[[Path, Path], list[str]]] = {
     "class names with escapes": _npz(class_names=np.array(["\x1b[2J"] * 10)),
     "images of texts": _npz(x_train=np.full((600, 28, 28), "a")),
     "a header of a version 9": _npz(x_train=b"\x93NUMPY\x09\x00" + bytes(200)),
-    "a header of 4 GB": _npz(x_train=b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + b" " * 99),
+    "a header of 4 GB": _npz(
+        x_train=b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + b" " * 99
+    ),
     "an empty data set": _file("hostile.npz", b""),
     "a data set cut short": _file("hostile.npz", b"PK\x03\x04" + bytes(100)),
     "a model of 2e9 units": _architecture("Dense of 2e9 units"),
@@ -140,8 +149,13 @@ OTHERS: dict[str, Callable[[Path, Path], list[str]]] = {
     "a version of a number": _keras(_set(metadata_json=b'{"keras_version": 3}')),
     "config of 200 MB": _keras(_set(config_json=b'"' + b" " * (200 << 20) + b'"')),
     "config of 100 MB": _keras(_set(config_json=json.dumps({"a": [0] * 33_000_000}).encode())),
-    "assets outside": _keras(lambda members, sound: members.update({"../sprung": b"", "assets/../../sprung": b""})
-                             or members.pop("config.json") and None),
+    "assets outside": _keras(
+        lambda members, sound: (
+            members.update({"../sprung": b"", "assets/../../sprung": b""})
+            or (members.pop("config.json")
+            and None)
+        )
+    ),
     "an h5 with an external link": _h5("external link"),
     "an h5 of 4 TiB": _h5("huge data set"),
     "an h5 with a loop": _h5("loop"),
@@ -149,4 +163,4 @@ OTHERS: dict[str, Callable[[Path, Path], list[str]]] = {
     "an h5 of deep JSON": _h5("deep"),
     "an h5 of noise": _file("hostile.h5", b"\x89HDF\r\n\x1a\n" + bytes(9999)),
     "a model that is a text": _file("hostile.keras", b"no model"),
-}  # fmt: skip
+}

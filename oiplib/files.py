@@ -50,8 +50,10 @@ def check_target(path: str | os.PathLike[str], kind: str = "file") -> Path:
         around = around.parent
     if not around.is_dir():
         raise InputError(f"{_shown(path)} can't be written: there is no folder {_shown(around)}")
-    if not os.access(around, os.W_OK):
-        raise InputError(f"{_shown(path)} can't be written: check the permissions of its folder")
+    try:
+        tempfile.TemporaryDirectory(prefix=".oip-", dir=around).cleanup()
+    except OSError as error:
+        raise InputError(f"{_shown(path)} can't be written: {_reason(error)}") from None
     return target
 
 

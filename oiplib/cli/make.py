@@ -70,7 +70,8 @@ def train(
     else:
         of_model = {"--inputs": inputs, "--image-size": image_size}
         _refuse("it belongs to a model (--model FILE)", of_model)
-        cnn = CnnSpec(dataset=dataset or "mnist", epochs=12 if epochs is None else epochs)
+        cnn = CnnSpec(epochs=12 if epochs is None else epochs)
+        cnn = cnn if dataset is None else cnn.replace(dataset=dataset)
         cnn = cnn.replace(weights_seed=seed or 0, order_seed=seed or 0)
         study = Study(db, StudySpec(cnn=cnn), data=data)
     was_trained = model is None and study.is_trained
@@ -413,7 +414,7 @@ def _study_to_reproduce(
     from ..study.study import Study
 
     if network is None:
-        cnn = spec.cnn.replace(dataset=dataset or "mnist")
+        cnn = spec.cnn if dataset is None else spec.cnn.replace(dataset=dataset)
         return Study(db, spec.replace(cnn=cnn, layer=layer or spec.layer), data=data)
     _refuse("a stored network has its own", {"--dataset": dataset})
     stored = options.stored_study(db, network, layer, data)

@@ -32,8 +32,8 @@ _MAGIC = b"\x93NUMPY"
 _LARGEST = 1 << 28
 # The header of such an array has 128 bytes.
 _LONGEST_HEADER = 1024
-# So many packed bytes become 16 MB at most.
-_PIECE = 1 << 14
+# So many packed bytes become 4 MB at most.
+_PIECE = 1 << 12
 
 
 class Header(NamedTuple):
@@ -95,7 +95,7 @@ def header_of(value: bytes) -> Header:
         shape, is_transposed, dtype = read_header(file, max_header_size=_LONGEST_HEADER)
     except Exception as error:  # NumPy reads it by Python's parser, which raises nearly anything
         raise _damaged(error) from None
-    if dtype.hasobject or min(shape, default=0) < 0:
+    if dtype.hasobject or not all(type(n) is int and n >= 0 for n in shape):
         raise _damaged("it holds no numbers")
     return Header(dtype, shape, is_transposed, chain([head[file.tell() :]], pieces))
 
@@ -136,7 +136,7 @@ def unpacked(
     if wanted != header.shape:
         raise OipError(f"it has the shape {header.shape}, not {wanted}")
     n_bytes = math.prod(header.shape) * header.dtype.itemsize
-    if n_bytes > _LARGEST:
+    if math.prod(max(n, 1) for n in header.shape) * header.dtype.itemsize > _LARGEST:
         raise OipError(f"it has the shape {header.shape}, and no array of ours is as large")
     array = np.empty(header.shape, header.dtype, "F" if header.is_transposed else "C")
     memory = array.reshape(-1, order="A").view(np.uint8) if n_bytes else np.empty(0, np.uint8)

@@ -242,6 +242,8 @@ def _network(row: Network) -> Iterator[str]:
     ]:
         yield "its layers aren't those of its model"
     yield from _moment("created", row.created)
+    if not all(isinstance(values, list) for values in dict(row.history).values()):
+        yield "its training isn't a list of numbers for each name"
     if row.dataset is not None:
         check_description(row.dataset)
     if [layer.position for layer in row.layers] != list(range(len(row.layers))):
