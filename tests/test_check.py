@@ -3,6 +3,8 @@
 import io
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import numpy as np
@@ -11,7 +13,7 @@ from click.testing import CliRunner
 
 from oiplib import PatternStart, Store
 from oiplib.cli import main
-from oiplib.study.check import problems
+from oiplib.study.check import problems, sqlite_versions
 from oiplib.study.rows import oip_key
 from oiplib.values import Channel, Spec, parse_objective, start_of
 
@@ -286,3 +288,24 @@ def test_a_truncated_file_is_an_error_not_a_crash(copy, oip):
     done = oip("check", "--db", copy, check=1)
     assert done.stderr.startswith("Error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_process_has_one_sqlite_whatever_it_imports_first():
+    """TensorFlow brings another copy, which would take the place of Python's own."""
+    programs = (
+        "import sqlite3; print(sqlite3.sqlite_version)",
+        "import oiplib.engine.tf, sqlite3; print(sqlite3.sqlite_version)",
+    )
+    told = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+        for program in programs
+    ]
+    assert told[0] == told[1]
+
+
+def test_the_check_says_which_sqlite_wrote_and_reads(copy):
+    line = sqlite_versions(Store(copy))
+    version = sqlite3.sqlite_version
+    assert line.startswith(f"written last by SQLite {version}, read by {version}")
+    is_known_to_race = (3, 7, 0) <= sqlite3.sqlite_version_info <= (3, 51, 2)
+    assert ("keep copies" in line) == is_known_to_race
