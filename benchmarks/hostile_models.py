@@ -152,8 +152,7 @@ OTHERS: dict[str, Callable[[Path, Path], list[str]]] = {
     "assets outside": _keras(
         lambda members, sound: (
             members.update({"../sprung": b"", "assets/../../sprung": b""})
-            or (members.pop("config.json")
-            and None)
+            or (members.pop("config.json") and None)
         )
     ),
     "an h5 with an external link": _h5("external link"),

@@ -224,3 +224,23 @@ def test_a_deep_spec_of_a_row_is_told(copy):
     assert "oips row 2: its JSON is nested too deep" in list(problems(Store(copy)))
     with pytest.raises(OipError, match="oips row 2: its JSON is nested too deep"):
         Store(copy).oip(2)
+
+
+def test_what_is_not_finite_is_not_stored(copy):
+    store = Store(copy, create=True)
+    before = store.oip(2)
+    image = before.image.copy()
+    image[3, 4] = np.nan
+    with pytest.raises(OipError, match="aren't finite"), store.session(writes=True) as session:
+        session.get(type(before), 2).image = image
+    assert np.array_equal(Store(copy).oip(2).image, before.image)
+
+
+def test_a_network_whose_weights_are_not_finite_is_refused():
+    architecture, _ = dense(10)
+    model = network.unpack(architecture, dense(10)[1])
+    weights = model.get_weights()
+    weights[0][0] = np.inf
+    model.set_weights(weights)
+    with pytest.raises(OipError, match="no finite numbers"):
+        network.unpack(*network.pack(model))

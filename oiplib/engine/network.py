@@ -254,6 +254,8 @@ def unpack(architecture: str, weights: bytes) -> Any:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("its weights are packed, which ours never are")
             arrays = read_arrays(archive, keys, len(weights), "its archive of weights")
+            if not all(np.isfinite(arrays[key]).all() for key in keys):
+                raise ValueError("some of its weights are no finite numbers")
             set_weights(model, [arrays[key] for key in keys])
         if len(model.inputs) != 1 or not model.outputs:
             raise ValueError("it doesn't take one image")

@@ -101,7 +101,10 @@ def writing_pragmas(connection: Any, record: Any) -> None:
 
 def explained(name: str, error: SQLAlchemyError) -> OipError:
     """One line on what a user can do about a database that doesn't work."""
-    reason = " ".join(str(getattr(error, "orig", None) or error).split())
+    original = getattr(error, "orig", None)
+    if isinstance(original, OipError):  # of a value on its way in
+        return original
+    reason = " ".join(str(original or error).split())
     hints = {
         "unable to open": "check that the folder exists and can be written",
         "readonly": "it can't be written: check its permissions, or name another with --db",

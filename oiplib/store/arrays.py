@@ -209,7 +209,13 @@ class Array(TypeDecorator[NumpyArray]):
             raise ValueError(f"an array with {len(self.axes)} axes is needed, not {value.shape}")
         import numpy as np
 
-        return packed(np.ascontiguousarray(value, self.dtype))
+        array = np.ascontiguousarray(value, self.dtype)
+        if not np.isfinite(array).all():
+            raise OipError(
+                "a result has values that aren't finite, so nothing of it is stored: look at the "
+                "network's weights and at the size of the steps"
+            )
+        return packed(array)
 
     def process_result_value(self, value: bytes | None, dialect: Any) -> Any:
         """The stored array, still packed.
