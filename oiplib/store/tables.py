@@ -157,6 +157,13 @@ def _check_types(row: Base, _: Any) -> None:
             raise OipError(f"{row.row_name}: {name} has {len(value):,} characters")
 
 
+# Of an image's side and a map's, and how many channels and maps there may be.
+_LARGEST_SIZES = {
+    **dict.fromkeys(("image_height", "image_width", "map_height", "map_width"), 2**14),
+    **dict.fromkeys(("image_channels", "n_maps"), 10**6),
+}
+
+
 @cache
 def _plain_columns(kind: type[Base]) -> list[tuple[str, type, bool]]:
     """The columns of a table that hold numbers or texts: name, type, whether NULL is allowed."""
@@ -224,6 +231,16 @@ class Layer(Base):
     network: Mapped[Network] = relationship(back_populates="layers", lazy="joined")
 
     __table_args__ = (UniqueConstraint("network_id", "name"), CheckConstraint("n_maps > 0"))
+
+
+@event.listens_for(Network, "load")
+@event.listens_for(Layer, "load")
+def _check_sizes(row: Network | Layer, _: Any) -> None:
+    """Raise `OipError` if a network's images or a layer's maps are more than there can be."""
+    for name, most in _LARGEST_SIZES.items():
+        size = vars(row).get(name, 1)
+        if not 0 < size <= most:
+            raise OipError(f"{row.row_name}: {name} is {size}: 1 to {most} can be")
 
 
 class Run(Base):
