@@ -455,7 +455,7 @@ class Cases:
         except (sqlite3.Error, OverflowError):
             return "SQLite can't read it"
         sound = self._values(self.sound / "sound.db")
-        for table, column, id in found.keys() | sound.keys():
+        for table, column, id in sorted(found.keys() | sound.keys()):
             place, is_known = (table, column, id), not {column, f"{table}.{column}"} & _UNKNOWABLE
             if is_known and found.get(place) != sound.get(place):
                 return f"{table}.{column} of row {id} is another"
