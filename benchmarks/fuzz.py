@@ -1,12 +1,13 @@
 """Hostile files and command lines: ``python benchmarks/fuzz.py [--files 300] [--lines 1000]``.
 
-Two seeded generators stand in ``hostile_files.py`` and ``hostile_lines.py``. Each file and each
-line is a case with a number, so that ``--only file:17`` and ``--only line:203`` repeat one. A case
-is given to ``oip`` in a process forked from this one, which has TensorFlow loaded and computed
-nothing. Faults are: a traceback, another exit status than 0, 1 and 2, ten seconds or a GiB more
-than the same command takes with the sound file, code of the file that ran, a file of the user's
-that changed, wrong input that isn't refused by one line and status 2, and a file that `oip check`
-calls sound though a value in it is another one.
+Two seeded generators stand in ``hostile_files.py`` and ``hostile_lines.py``; what they put into
+files is in ``hostile_values.py``, ``hostile_tables.py`` and ``hostile_models.py``. Each file and
+each line is a case with a number, so that ``--only file:17`` and ``--only line:203`` repeat one.
+A case is given to ``oip`` in a process forked from this one, which has TensorFlow loaded and
+computed nothing. Faults are: a traceback, another exit status than 0, 1 and 2, ten seconds or a
+GiB more than the same command takes with the sound file, code of the file that ran, a file of the
+user's that changed, wrong input that isn't refused by one line and status 2, and a file that
+`oip check` calls sound though a value in it is another one.
 
 The figures are written to ``FUZZ.md``. Exit status 1 if there are faults.
 """
@@ -29,12 +30,14 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hostile_files
 import hostile_lines
+from hostile_values import SPRUNG
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
@@ -155,10 +158,8 @@ def call(args: Sequence[str], folder: Path, last_second: float = LAST_SECOND) ->
             usage, status = os.wait4(pid, 0)[2], None
         time.sleep(0.005)
     seconds = time.monotonic() - begun
-    try:
-        os.killpg(pid, signal.SIGKILL)  # what it left behind
-    except ProcessLookupError:
-        pass
+    with suppress(ProcessLookupError):  # what it left behind
+        os.killpg(pid, signal.SIGKILL)
     texts = [
         (Path(said) / name).read_text("utf-8", "replace")[-200_000:] for name in ("out", "err")
     ]
@@ -177,7 +178,7 @@ def _be_oip(args: Sequence[str], folder: Path, said: str) -> None:
         for number, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(f"{said}/{name}", os.O_WRONLY | os.O_CREAT), number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         status = _ended(_python(args[0], args[1]) if args[0] in _PYTHON else _command(args))
         gc.collect()  # what is open is closed, as at the end of a process
         sys.stdout.flush()
@@ -308,9 +309,7 @@ class Files:
                 figures.count(done)
                 like = self.like(name) if case.args is None else None
                 found = [*done.faults(like), *self._lies(case, name, done)]
-                if (folder / hostile_files.SPRUNG).exists():
-                    found.append(("code ran", "it made the file"))
-                    (folder / hostile_files.SPRUNG).unlink()
+                found += _sprung(folder)
                 if before and name in READING and digest(folder / case.file) != before:
                     found.append(("changed", "the database of the user's"))
                 for kind, detail in found:
@@ -337,10 +336,26 @@ class Files:
             yield "refused", done.stderr.strip()[-200:]
         if case.expects == "lie" and name == "check" and done.status == 0:
             yield "lie", case.reason
+        if name == "check" and done.status == 0:
+            is_whole = "written last by SQLite" in done.stdout
+            if not is_whole or not done.stdout.endswith("is sound\n"):
+                yield "no verdict", done.stdout[:100]
         if name == "check" and done.status not in (0, None):
             last = done.stderr.strip().splitlines()[-1:] or [""]
             if not last[0].startswith("Error: "):
                 yield "no message", last[0][:100]
+
+
+def _sprung(folder: Path) -> Iterator[tuple[str, str]]:
+    """Whether code of a file ran: it would make another one, here or beside."""
+    for path in (folder / SPRUNG, folder.parent / SPRUNG):
+        if path.is_dir():
+            path.rmdir()
+        elif path.exists():
+            path.unlink()
+        else:
+            continue
+        yield "code ran", f"it made {path}"
 
 
 def digest(path: Path) -> str:
@@ -438,9 +453,8 @@ def main() -> None:
         if not (sound / "sound.db").exists():
             sound.mkdir(parents=True, exist_ok=True)
             subprocess.run([sys.executable, __file__, "--make", str(sound)], check=True)
-        names = chosen.only or [f"file:{n}" for n in range(chosen.files)] + [
-            f"line:{n}" for n in range(chosen.lines)
-        ]
+        every = [("file", chosen.files), ("line", chosen.lines)]
+        names = chosen.only or [f"{kind}:{i}" for kind, n in every for i in range(n)]
         figures = {"file": Figures(), "line": Figures()}
         begun = time.monotonic()
         _run(names, figures, sound.resolve(), Path(scratch), chosen)

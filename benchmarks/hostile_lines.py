@@ -26,23 +26,18 @@ class Line:
     may_fail: bool = False
 
 
+# Names that our own files have while they are written, too.
+_MINE = (
+    *("out.png.part", "q.csv.part", "out.part", "site.part", "site.new", "site.old", "mine.txt"),
+)
+
+
 def furnish(folder: Path, sound: Path) -> None:
     """What stands in the folder: the database, data, a model, and files of the user's own."""
-    for source, name in (
-        ("sound.db", "oip.db"),
-        ("digits.npz", "digits.npz"),
-        ("sound.keras", "m.keras"),
-    ):
+    for source, name in {"sound.db": "oip.db", "sound.keras": "m.keras"}.items():
         shutil.copyfile(sound / source, folder / name)
-    for name in (
-        "out.png.part",
-        "q.csv.part",
-        "out.part",
-        "site.part",
-        "site.new",
-        "site.old",
-        "mine.txt",
-    ):
+    shutil.copyfile(sound / "digits.npz", folder / "digits.npz")
+    for name in _MINE:
         (folder / name).write_text("the user's own")
     for name in ("full", "taken.part"):
         (folder / name).mkdir()
@@ -51,260 +46,78 @@ def furnish(folder: Path, sound: Path) -> None:
     (folder / "empty.db").touch()
 
 
-_INTEGERS = [
-    "",
-    "-1",
-    "-" + HUGE,
-    HUGE,
-    "1e3",
-    "0x10",
-    "1.5",
-    "nan",
-    "inf",
-    "one",
-    "١",
-    " ",
-    "--",
-    "1_0 0",
-    str(2**63),
-    "٣" * 40,
-    "+",
-    "\x1b[2J",
-]
-_FLOATS = [
-    "",
-    "nan",
-    "-nan",
-    "inf",
-    "-inf",
-    "1e999",
-    "0",
-    "-1",
-    "-1e308",
-    "much",
-    "1e",
-    "0x1p3",
+_INTEGERS = (
+    *("", "-1", "-" + HUGE, HUGE, "1e3", "0x10", "1.5", "nan", "inf", "one", "\u0661", " ", "--"),
+    *("1_0 0", str(2**63), "\u0663" * 40, "+", "\x1b[2J"),
+)
+_FLOATS = (
+    *("", "nan", "-nan", "inf", "-inf", "1e999", "0", "-1", "-1e308", "much", "1e", "0x1p3"),
     "\u2212" + "1",
-]
-_MAPS = [
-    "",
-    "-",
-    "5-3",
-    "0-999999999999",
-    "0-99999999",
-    "-1",
-    "1,,2",
-    "1-2-3",
-    "x",
-    "0;1",
-    HUGE,
-    "1.5",
-    "٣-x",
-    ",".join(["0"] * 20_000) + ",",
-    "\x1b[2J",
-    "0 1",
-    "99",
-]
-_PATHS_IN = [
-    "",
-    "-",
-    "/",
-    ".",
-    "..",
-    "full",
-    "/proc/self/mem",
-    "/proc/1/environ",
-    "/dev/zero",
-    LONG,
-    f"{LONG}/a",
-    "nowhere.db",
-    "no/folder/x.db",
-    "mine.txt",
-    "noise.db",
-    "empty.db",
-    "a\nb",
-    "~",
-    "%s",
-    "m.keras",
-]
+)
+_MAPS = (
+    *("", "-", "5-3", "0-999999999999", "0-99999999", "-1", "1,,2", "1-2-3", "x", "0;1", HUGE),
+    *("1.5", "\u0663-x", ",".join(["0"] * 20_000) + ",", "\x1b[2J", "0 1", "99"),
+)
+_PATHS_IN = (
+    *("", "-", "/", ".", "..", "full", "/proc/self/mem", "/proc/1/environ", "/dev/zero", LONG),
+    *(f"{LONG}/a", "nowhere.db", "no/folder/x.db", "mine.txt", "noise.db", "empty.db", "a\nb", "~"),
+    *("%s", "m.keras"),
+)
 # Nothing here could do harm, even if root writes it: no device, no folder of the system.
-_PATHS_OUT = [
-    "",
-    ".",
-    "full",
-    "/proc/self/x",
-    "/proc/x",
-    "/sys/x",
-    LONG,
-    f"{LONG}/a",
-    "no/folder/x",
+_PATHS_OUT = (
+    *("", ".", "full", "/proc/self/x", "/proc/x", "/sys/x", LONG, f"{LONG}/a", "no/folder/x"),
     "mine.txt/x",
-]
-_URLS = [
-    "sqlite://",
-    "sqlite:///",
-    "://",
-    "mysql://x",
-    "postgresql://nobody@localhost:1/x",
-    "http://example.invalid",
-    "sqlite:///nowhere.db",
-    "postgresql://[",
-    "sqlite+nothing:///x",
+)
+_URLS = (
+    *("sqlite://", "sqlite:///", "://", "mysql://x", "postgresql://nobody@localhost:1/x"),
+    *("http://example.invalid", "sqlite:///nowhere.db", "postgresql://[", "sqlite+nothing:///x"),
     "postgresql://h:port/x",
-]
-_OBJECTIVES = [
-    "",
-    ":",
-    "x",
-    "Conv2D_3",
-    "Conv2D_3:",
-    "Conv2D_3:99",
-    "Conv2D_3:-1",
-    f"Conv2D_3:{HUGE}",
-    f"Conv2D_3:{'9' * 5000}",
-    "Conv2D_3:0@9,9",
-    f"Conv2D_3:0@{'9' * 5000},0",
-    "Nowhere:0",
-    "Classes:cat",
-    "Classes:4 - Classes:4",
-    "0*Classes:4",
-    "1e308*Classes:4",
-    "1e999*Classes:4",
-    "1e-99*Classes:1",
-    "9" * 5000 + "*Classes:4",
-    "Dense_1:[1,2]",
-    "Dense_1:[nan,0,0,0,0,0,0,0]",
-    "Dense_1:[]",
-    "Dense_1:[" + "1," * 20_000 + "1]",
-    "+".join(["Classes:4"] * 5000) + "-",
-    "-" * 20_000,
-    "(" * 9000,
-    "2*" * 9000 + "Classes:1",
-    '"',
-    '"Conv2D_3":"',
-    "Classes:4 Classes:5",
-    "Classes:4 + ",
-    "\x1b[2J:0",
-    "Classes:٣",
-    "Classes:4@0,0",
-    "Conv2D_3:0@٣,0",
-    "Classes:1 - " * 3000,
-]
-_PRIORS = [
-    "",
-    "x",
-    "smooth(",
-    "smooth(9)",
-    "smooth(-1)",
-    "smooth(nan)",
-    "smooth(1e999)",
-    "jitter(65)",
-    "jitter(1.5)",
-    "jitter(1e999)",
-    "colours(1)",
-    "smooth+smooth",
-    "+",
-    "scaling(2)",
-    "rotation(999)",
-    "l2(-1)",
-    "variation(1e999)",
-    "smooth+" * 5000,
-    "smooth(" + "1" * 5000 + ")",
-    "none+smooth",
-    "smooth(--1)",
-    "jitter(..)",
-    "l2(1e308)",
-    "variation(1e308)",
-    "\x1b[2J",
-]
-_GRIDS = [
-    "",
-    "x",
-    "0x0",
-    "-1x3",
-    "3",
-    "3x",
-    "99999x99999",
-    f"{HUGE}x{HUGE}",
-    f"{'9' * 5000}x1",
-    "3x3x3",
-    "axb",
-    "1e3x2",
-    "63x1",
-    "8x7",
-    "٣x",
-    "3.0x3",
-    "0x9",
-    "4096x4096",
-]
-_VALUES = [
-    "",
-    ",",
-    "nan,inf",
-    "0,nan",
-    "0.5",
-    "0.8,0.2",
-    "0.2,0.2",
-    "-1,1",
-    "0,1e999",
-    "a,b",
-    "0," * 20_000 + "1",
-    ",".join(str(i / 99) for i in range(99)),
-    "0;1",
-]
-_SHARDS = [
-    "",
-    "/",
-    "0/0",
-    "1/0",
-    "3/2",
-    "-1/2",
-    "0/3",
-    f"1/{HUGE}",
-    f"{HUGE}/{HUGE}",
-    "1",
-    "1/2/3",
-    "a/b",
-    "1.5/2",
-    "1/-2",
-]
-_INPUTS = [
-    "",
-    "x",
-    "..",
-    "0..",
-    "..1",
-    "1..0",
-    "0..0",
-    "0..1e999",
-    "-1e308..1e308",
-    "nan..1",
-    "0..1 mean 1",
-    "0..1 mean 1,2 deviation 1",
-    "0..1 mean 0 deviation 0",
-    "0..1 mean 0,0 deviation 1,1",
-    "0..255" * 999,
-    "0..1 mean " + "1," * 9000,
-    "0..1 mean 0 deviation 1e-99",
-    "." * 20_000,
-    "1" * 20_000 + "..2",
-]
-_SIZES = [
-    "",
-    "x",
-    "0",
-    "-1x5",
-    "64x",
-    "99999x99999",
-    HUGE,
-    "64x64x3",
-    "1e2",
-    "²",
-    "٣",
-    "28x28",
+)
+_OBJECTIVES = (
+    *("", ":", "x", "Conv2D_3", "Conv2D_3:", "Conv2D_3:99", "Conv2D_3:-1", f"Conv2D_3:{HUGE}"),
+    *(f"Conv2D_3:{'9' * 5000}", "Conv2D_3:0@9,9", f"Conv2D_3:0@{'9' * 5000},0", "Nowhere:0"),
+    *("Classes:cat", "Classes:4 - Classes:4", "0*Classes:4", "1e308*Classes:4", "1e999*Classes:4"),
+    *("1e-99*Classes:1", "9" * 5000 + "*Classes:4", "Dense_1:[1,2]", "Dense_1:[nan,0,0,0,0,0,0,0]"),
+    *("Dense_1:[]", "Dense_1:[" + "1," * 20_000 + "1]", "+".join(["Classes:4"] * 5000) + "-"),
+    *("-" * 20_000, "(" * 9000, "2*" * 9000 + "Classes:1", '"', '"Conv2D_3":"'),
+    *("Classes:4 Classes:5", "Classes:4 + ", "\x1b[2J:0", "Classes:\u0663", "Classes:4@0,0"),
+    *("Conv2D_3:0@\u0663,0", "Classes:1 - " * 3000),
+)
+_PRIORS = (
+    *("", "x", "smooth(", "smooth(9)", "smooth(-1)", "smooth(nan)", "smooth(1e999)", "jitter(65)"),
+    *("jitter(1.5)", "jitter(1e999)", "colours(1)", "smooth+smooth", "+", "scaling(2)"),
+    *("rotation(999)", "l2(-1)", "variation(1e999)", "smooth+" * 5000),
+    *("smooth(" + "1" * 5000 + ")", "none+smooth", "smooth(--1)", "jitter(..)", "l2(1e308)"),
+    *("variation(1e308)", "\x1b[2J"),
+)
+_GRIDS = (
+    *("", "x", "0x0", "-1x3", "3", "3x", "99999x99999", f"{HUGE}x{HUGE}", f"{'9' * 5000}x1"),
+    *("3x3x3", "axb", "1e3x2", "63x1", "8x7", "\u0663x", "3.0x3", "0x9", "4096x4096"),
+)
+_VALUES = (
+    *("", ",", "nan,inf", "0,nan", "0.5", "0.8,0.2", "0.2,0.2", "-1,1", "0,1e999", "a,b"),
+    *("0," * 20_000 + "1", ",".join(str(i / 99) for i in range(99)), "0;1"),
+)
+_SHARDS = (
+    *("", "/", "0/0", "1/0", "3/2", "-1/2", "0/3", f"1/{HUGE}", f"{HUGE}/{HUGE}", "1", "1/2/3"),
+    *("a/b", "1.5/2", "1/-2"),
+)
+_INPUTS = (
+    *("", "x", "..", "0..", "..1", "1..0", "0..0", "0..1e999", "-1e308..1e308", "nan..1"),
+    *("0..1 mean 1", "0..1 mean 1,2 deviation 1", "0..1 mean 0 deviation 0"),
+    *("0..1 mean 0,0 deviation 1,1", "0..255" * 999, "0..1 mean " + "1," * 9000),
+    *("0..1 mean 0 deviation 1e-99", "." * 20_000, "1" * 20_000 + "..2"),
+)
+_SIZES = (
+    *("", "x", "0", "-1x5", "64x", "99999x99999", HUGE, "64x64x3", "1e2", "²", "\u0663", "28x28"),
     "1000000",
-]
-_TEXTS = ["", "x", LONG, "\x1b[2J", "Conv2D_9", "a\nb", "'; DROP TABLE oips; --", "\u202e", "-"]
+)
+_TEXTS = ("", "x", LONG, "\x1b[2J", "Conv2D_9", "a\nb", "'; DROP TABLE oips; --", "\u202e", "-")
+_DATASETS = (
+    *("", "birds", "nowhere.npz", "full", "/", "-", LONG, f"{LONG}.npz", "mine.txt", "oip.db"),
+    *("/dev/zero", "a\nb.npz", "m.keras"),
+)
+_MODELS_OUT = (*_PATHS_OUT, "saved.h5", "no/saved.keras", f"{LONG}.keras", "mine.txt/a.keras")
 
 #: Option or argument -> values that are right, values that are wrong.
 VALUES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
@@ -324,31 +137,11 @@ VALUES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "model": ([], [*_PATHS_IN[:15], "digits.npz", "none.keras", "full.keras"]),
     "inputs": (["standardized", "0..1"], _INPUTS),
     "image_size": ([], _SIZES),
-    "dataset": (
-        ["digits.npz"],
-        [
-            "",
-            "birds",
-            "nowhere.npz",
-            "full",
-            "/",
-            "-",
-            LONG,
-            f"{LONG}.npz",
-            "mine.txt",
-            "oip.db",
-            "/dev/zero",
-            "a\nb.npz",
-            "m.keras",
-        ],
-    ),
+    "dataset": (["digits.npz"], _DATASETS),
     "data": ([], ["nowhere", "mine.txt", LONG, "-"]),
     "epochs": (["1"], [*_INTEGERS, "0", str(10**18)]),
     "seed": (["0", "3"], [*_INTEGERS[:2], "-7", "x", "1.5", "nan"]),
-    "save": (
-        ["saved.keras"],
-        [*_PATHS_OUT, "saved.h5", "no/saved.keras", f"{LONG}.keras", "mine.txt/a.keras"],
-    ),
+    "save": (["saved.keras"], _MODELS_OUT),
     "values": (["0,1", "0.2,0.8"], _VALUES),
     "grid": (["2x2", "3x3"], _GRIDS),
     "shard": (["1/2", "1/1"], _SHARDS),
@@ -380,31 +173,17 @@ VALUES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 SLOW = {"run", "book", "reproduce", "compare", "serve", "train"}
 #: These make a database where there is none, and train a network in it.
 CREATING = {"train", "screen", "derive", "run", "reproduce"}
-_NEW = {
-    "nowhere.db",
-    "a\nb",
-    "~",
-    "%s",
-    "empty.db",
-    "-",
-    "sqlite://",
-    "sqlite:///",
+# Names under which they would do so.
+_NEW = (
+    *("nowhere.db", "a\nb", "~", "%s", "empty.db", "-", "sqlite://", "sqlite:///"),
     "sqlite:///nowhere.db",
-}
-#: Which of them name a file that is read, so that status 1 tells of it.
+)
+#: Options that name a file that is read, so that status 1 tells of it.
 READ = {"db", "others", "target", "data", "dataset", "model"}
 #: Texts that ask for nothing that is wrong by itself.
-_IDLE = {
-    ("least", "nan"),
-    ("least", "-nan"),
-    ("largest", "nan"),
-    ("spec", LONG),
-    ("values", "٣-x"),
-    ("spec", "\x1b[2J"),
-    ("out", ""),
-}
-#: In Python these are numbers: digits of other scripts, signs and spaces.
-_FINE = {"١", "1_0 0", "٣", "Classes:٣", "Conv2D_3:0@٣,0"}
+_IDLE = {("spec", LONG), ("spec", "\x1b[2J")}
+#: In Python digits of other scripts are digits, too.
+_FINE = {"\u0661", "\u0663", "Classes:\u0663", "Conv2D_3:0@\u0663,0"}
 
 
 def line(seed: int, number: int) -> Line:
@@ -434,19 +213,14 @@ def line(seed: int, number: int) -> Line:
     if command == "replay" and not words and "--sample" not in named and "--all" not in named:
         made.args += ["--sample", "1"]
     made.args += ["--", *words] if words else []
-    if (
-        command in ("train", "screen", "derive", "run", "book", "reproduce", "compare")
-        or "merge" in command
-    ):
-        made.may_write += [
-            "oip.db",
-            "oip.db-wal",
-            "oip.db-shm",
-            "new.db",
-            "new.db-wal",
-            "new.db-shm",
-        ]
+    if command in {*CREATING, "book", "compare", "merge"}:
+        made.may_write += [*_with_log("oip.db"), *_with_log("new.db")]
     return made
+
+
+def _with_log(db: str) -> list[str]:
+    """The files of an SQLite database."""
+    return [db, f"{db}-wal", f"{db}-shm"]
 
 
 def _add(
@@ -456,7 +230,7 @@ def _add(
     name = str(param.name)
     right, wrong = VALUES.get(name, ([], []))
     if isinstance(param, click.Option) and param.is_flag:
-        if name not in ("everything",):
+        if name != "everything":  # to replay all takes long
             made.args.append(param.opts[0])
         return
     if not is_wrong and not right:
@@ -471,15 +245,8 @@ def _add(
         made.may_fail |= name in READ
     if not is_wrong and name in ("out", "save", "png", "npy", "folder", "target"):
         made.may_write.append(value)
-    if name == "target" or name == "db":
-        made.may_write += [
-            value,
-            f"{value}-wal",
-            f"{value}-shm",
-            "nowhere.db",
-            "nowhere.db-wal",
-            "nowhere.db-shm",
-        ]
+    if name in ("target", "db"):
+        made.may_write += [*_with_log(value), *_with_log("nowhere.db")]
     if isinstance(param, click.Argument):
         words += [value] if is_wrong or name != "ids" else value.split()
     elif rng.random() < 0.5 or value.startswith("-"):
@@ -488,30 +255,21 @@ def _add(
         made.args += [param.opts[0], value]
 
 
+_EXTRA = (
+    *(["--nothing"], ["a", "b", "c", "d"], ["-x"], ["--db"], ["--=x"], ["-"], ["\x1b[2J"]),
+    *(["--db=oip.db", "--db"], ["--" + LONG], ["--maps"], ["-999"], ["--help", "--nothing"]),
+)
+
+
 def _malformed(made: Line, rng: random.Random) -> Line:
     """Unknown options, too many words, none at all."""
-    extra = rng.choice(
-        [
-            ["--nothing"],
-            ["a", "b", "c", "d"] if made.command not in ("merge", "run", "export") else ["-x"],
-            ["--db"],
-            ["--=x"],
-            ["-"],
-            ["--db=oip.db", "--db"],
-            ["--" + LONG],
-            ["\x1b[2J"],
-            ["--maps"],
-            ["-999"],
-            ["--help", "--nothing"],
-        ]
-    )
+    takes_names = made.command in ("run", "merge", "export", "replay", "show")
+    extra = rng.choice(_EXTRA)
     made.args += extra
     if extra[0] == "--help":
         return made
-    if made.command in ("run", "merge", "export", "replay", "show") and not extra[0].startswith(
-        "--"
-    ):
-        made.may_write = extra  # it may be a name
-        return made
-    made.wrong.append(f"{extra[0][:40]!r}")
+    if takes_names and not extra[0].startswith("--"):
+        made.may_write = list(extra)  # it may be a name
+    else:
+        made.wrong.append(f"{extra[0][:40]!r}")
     return made

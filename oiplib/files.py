@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import InputError
+from .errors import InputError, OipError
 
 
 def check_target(path: str | os.PathLike[str], kind: str = "file") -> Path:
@@ -67,7 +68,9 @@ def replacing(path: str | os.PathLike[str], kind: str = "file") -> Iterator[Path
     Raises
     ------
     InputError
-        As `check_target`, or if the disk is full.
+        As `check_target`.
+    OipError
+        If the disk is full.
     """
     target = check_target(path, kind)
     scratch = None
@@ -77,9 +80,11 @@ def replacing(path: str | os.PathLike[str], kind: str = "file") -> Iterator[Path
         yield scratch / target.name
         if target.is_dir():
             target.rmdir()  # only an empty one
+        if target.is_file():
+            shutil.copymode(target, scratch / target.name)
         (scratch / target.name).replace(target)
     except OSError as error:
-        raise InputError(f"{_shown(path)} can't be written: {_reason(error)}") from None
+        raise _failed(path, error) from None
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -97,7 +102,7 @@ def write(path: str, work: Callable[[IO[Any]], object]) -> None:
 
     Raises
     ------
-    InputError
+    InputError, OipError
         As `replacing`.
     """
     target = None if path == "-" else check_target(path)
@@ -107,6 +112,8 @@ def write(path: str, work: Callable[[IO[Any]], object]) -> None:
         return
     buffer = io.BytesIO()
     work(buffer)
+    if target is None and sys.stdout is None:
+        raise InputError("there is no standard output: name a file")
     try:
         if target is None:
             sys.stdout.buffer.write(buffer.getvalue())
@@ -114,7 +121,16 @@ def write(path: str, work: Callable[[IO[Any]], object]) -> None:
         else:
             target.write_bytes(buffer.getvalue())
     except OSError as error:
-        raise InputError(f"{_shown(path)} can't be written: {_reason(error)}") from None
+        raise _failed(path, error) from None
+
+
+def _failed(path: str | os.PathLike[str], error: OSError) -> OipError:
+    """A disk that is full or broken is a failure, all else a path that can't be used."""
+    kind = OipError if error.errno in _FAILURES else InputError
+    return kind(f"{_shown(path)} can't be written: {_reason(error)}")
+
+
+_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def _is_plain(path: Path) -> bool:

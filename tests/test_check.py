@@ -125,6 +125,7 @@ NETWORK_DAMAGES = [
     ("networks", 1, "created = ''", None, "'' is no moment"),
     ("layers", 5, "n_maps = 1000000000", None, "n_maps is 1000000000: 1 to 1000000 can be"),
     ("layers", 5, "position = 99", None, "aren't numbered from 0 on"),
+    ("networks", 1, "history = '[1]'", None, ""),
     ("networks", 1, "name = '<script>'", None, "'<script>' is no name"),
     ("networks", 1, "image_height = 27", None, "images of another size"),
     ("layers", 5, "name = 'a&b'", None, "networks row 1: 'a&b' is no name"),

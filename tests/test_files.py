@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oiplib import InputError, Store
+from oiplib import InputError, OipError, Store
 from oiplib.files import check_target, replacing, write
 from oiplib.publish import book
 
@@ -71,7 +71,7 @@ def test_what_is_no_plain_file_is_written_to(tmp_path):
     assert os.read(reader, 9) == b"whole"
     os.close(reader)
     os.close(writer)
-    with pytest.raises(InputError, match="No space left"):
+    with pytest.raises(OipError, match="No space left"):
         write("/dev/full", lambda file: file.write(b"x"))
     assert not Path("/dev/full").is_file()
 
@@ -139,7 +139,7 @@ def test_a_full_disk_is_an_error_of_one_line(copy, tmp_path):
     program = Path(sys.executable).with_name("oip")
     command = [program, "export", "out", "--db", copy]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=limited)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert done.stderr == "Error: out can't be written: File too large\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db"]
 

@@ -20,12 +20,10 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 import oiplib
-from oiplib import InputError, OipError, OipFilter, Store
+from oiplib import OipError, OipFilter, Store
 from oiplib.cli import main, options
 from oiplib.store.arrays import Array, packed, unpacked
-from oiplib.study.check import problems
 from oiplib.values import (
-    GridSpec,
     Inputs,
     Spec,
     climb_of,
@@ -55,7 +53,7 @@ def fixed(n):
 
 
 @contextmanager
-def soon(seconds=5):
+def soon(seconds=20):
     """What takes longer is an error: a test that hangs says nothing."""
 
     def late(*_):
@@ -84,7 +82,7 @@ def answers(function, *args):
 
 # --- texts ---
 
-HUGE = "9" * 5000
+HUGE, LONG = "9" * 5000, "x" * 5000
 #: Pieces from which the grammars of objectives, priors, inputs, maps and sizes are made.
 PIECES = (
     *("Conv2D_3", "Classes", ":", "@", ",", "[", "]", "*", "+", "-", '"', " ", "..", "(", ")", "x"),
@@ -108,14 +106,13 @@ PIECES = (
         "1e999",
         "nan",
         "inf",
-        "٣",
+        "\u0663",
         "²",
         "1e-99",
         "9" * 40,
         "/",
-        "é",
-        "\0",
     ),
+    *("é", "\0"),
 )
 texts = st.one_of(st.text(max_size=20), st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 
@@ -132,7 +129,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-@fixed(150)
+@fixed(60)
 @given(text=texts)
 @example(HUGE)
 @example(f"{HUGE}x1")
@@ -148,7 +145,7 @@ def test_a_text_is_read_or_refused(reader, text):
     answers(READERS[reader], text)
 
 
-@fixed(150)
+@fixed(100)
 @given(text=texts)
 def test_what_was_read_has_a_text_that_is_read_as_the_same(text):
     for read in (objective_of, prior_of, Inputs.parse):
@@ -171,7 +168,7 @@ kinds = st.one_of(plain, st.sampled_from(sorted(Spec._kinds)), st.just([]), st.j
 fields = st.sampled_from(
     sorted({name for kind in Spec._kinds.values() for name in kind.__dataclass_fields__})
 )
-jsons = st.recursive(
+json_values = st.recursive(
     plain,
     lambda inner: (
         st.lists(inner, max_size=3)
@@ -191,8 +188,8 @@ def nested(n):
     return value
 
 
-@fixed(300)
-@given(values=jsons)
+@fixed(150)
+@given(values=json_values)
 @example({"kind": []})
 @example({"kind": {}})
 @example({"kind": "GridSpec", 1: 2})
@@ -217,21 +214,14 @@ def test_a_deep_spec_is_refused():
 
 
 @pytest.mark.parametrize("kind", sorted(Spec._kinds))
-@fixed(40)
+@fixed(15)
 @given(data=st.data())
 def test_any_value_of_a_field_is_taken_or_refused(kind, data):
     name = data.draw(st.sampled_from(list(Spec._kinds[kind].__dataclass_fields__)))
-    values = {"kind": kind, name: data.draw(jsons)}
+    values = {"kind": kind, name: data.draw(json_values)}
     spec = answers(Spec.from_dict, values)
     if spec is not None:
         assert Spec.from_json(spec.to_json()) == spec
-
-
-@fixed(30)
-@given(side=st.integers(1, 10**12), other=st.integers(1, 10**12))
-def test_a_grid_is_counted_before_its_patterns_are(side, other):
-    with suppress(InputError), soon():
-        assert GridSpec((0.2, 0.8), side, other).n_patterns <= 2**62
 
 
 # --- arrays ---
@@ -244,8 +234,8 @@ def npy(shape, descr, body, version=b"\x01\x00"):
 
 
 sides = st.sampled_from([0, 1, 2, 3, -1, 1 << 20, 1 << 40, 1 << 80, 2.5, True, None, "3"])
-descrs = st.sampled_from(
-    [
+DESCRS = (
+    *(
         "<f4",
         ">f4",
         "<i8",
@@ -256,20 +246,17 @@ descrs = st.sampled_from(
         "|V8",
         "<M8[s]",
         "<c16",
-        [("x", "<f4")],
         "f4" * 50,
         "(2,3)f4",
-        "__import__('os')",
-        7,
-        None,
-    ]
+    ),
+    *("__import__('os')", [("x", "<f4")], 7, None),
 )
 
 
-@fixed(250)
+@fixed(150)
 @given(
     shape=st.lists(sides, max_size=4).map(tuple) | sides,
-    descr=descrs,
+    descr=st.sampled_from(DESCRS),
     body=st.binary(max_size=40),
     is_packed=st.booleans(),
 )
@@ -302,20 +289,6 @@ def test_what_is_no_array_is_refused(value):
     answers(Array("float32", "height", "width").process_result_value, value, None)
 
 
-def test_a_small_file_takes_little_memory():
-    """Type and shape are compared before anything is unpacked."""
-    import tracemalloc
-
-    packer = zlib.compressobj(9)
-    bomb = packer.compress(npy((1 << 28,), "<f4", b"")) + packer.compress(bytes(1 << 26))
-    bomb += packer.flush()
-    tracemalloc.start()
-    with pytest.raises(OipError):
-        unpacked(bomb, "float32", ("height", "width", "channels"))
-    assert tracemalloc.get_traced_memory()[1] < 1 << 24
-    tracemalloc.stop()
-
-
 # --- rows ---
 
 
@@ -330,35 +303,19 @@ class Long(str):
         return f"{self[:9]}...({len(self)})"
 
 
-DEEP = Long("[" * 100_000)
+CELLS = (
+    *("{}", "[]", "7", "null", '{"kind": []}', '{"a": NaN}', Long("[" * 100_000), Long(HUGE)),
+    *(Long('"' + "x" * 99_999 + '"'), Long('{"a": ' + HUGE + "}"), "never", "\x1b[2J", "a\nb"),
+    *("0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999", float("inf")),
+    *(Raw(b"\xff\xfe"), Raw(b"a\0b")),
+)
 cells = st.one_of(
     st.none(),
     st.integers(-(2**63), 2**63 - 1),
     st.floats(),
     st.binary(max_size=9),
     st.text(max_size=9),
-    st.sampled_from(
-        [
-            "{}",
-            "[]",
-            "7",
-            "null",
-            '{"kind": []}',
-            '{"a": NaN}',
-            DEEP,
-            Long('"' + "x" * 99_999 + '"'),
-            "0001-01-01 00:00:00.000000",
-            "9999-12-31 23:59:59.999999",
-            "never",
-            "\x1b[2J",
-            "a\nb",
-            Raw(b"\xff\xfe"),
-            Raw(b"a\0b"),
-            float("inf"),
-            Long(HUGE),
-            Long('{"a": ' + HUGE + "}"),
-        ]
-    ),
+    st.sampled_from(CELLS),
 )
 
 
@@ -401,7 +358,7 @@ def read_all(path):
         store.close()
 
 
-@fixed(150)
+@fixed(50)
 @given(place=st.integers(0, 999), value=cells)
 def test_a_damaged_row_is_read_or_named(plain_file, tmp_path, place, value):
     content, columns = plain_file
@@ -410,7 +367,7 @@ def test_a_damaged_row_is_read_or_named(plain_file, tmp_path, place, value):
     answers(read_all, path)
 
 
-@fixed(60)
+@fixed(25)
 @given(place=st.integers(0, 999), value=cells)
 def test_reading_commands_meet_damage_with_one_line(plain_file, tmp_path, place, value):
     content, columns = plain_file
@@ -420,42 +377,6 @@ def test_reading_commands_meet_damage_with_one_line(plain_file, tmp_path, place,
         with soon():
             done = CliRunner().invoke(main, [*command.split(), "--db", str(path)])
         said(done)
-
-
-#: Columns of a row that `oip check` must name when they hold a value of another kind.
-TOLD = [
-    ("oips", "loss", "much"),
-    ("oips", "created", "never"),
-    ("oips", "start", DEEP),
-    ("oips", "steps", 2**62),
-    ("runs", "environment", DEEP),
-    ("runs", "kind", "pillage"),
-    ("runs", "started", "never"),
-    ("networks", "history", "[1]"),
-    ("networks", "dataset", "7"),
-    ("scans", "spec", DEEP),
-    ("studies", "asked", 7),
-    ("oips", "created", "0001-01-01 00:00:00.000000"),
-    ("networks", "created", "9999-12-31 23:59:59.999999"),
-    ("layers", "position", "first"),
-    ("runs", "seconds", "much"),
-    ("rungs", "steps", -4),
-    ("rungs", "number", "x"),
-]
-
-
-@pytest.mark.parametrize(("table", "column", "value"), TOLD)
-def test_check_names_a_value_of_another_kind(plain_file, tmp_path, table, column, value):
-    path = tmp_path / "row.db"
-    path.write_bytes(plain_file[0].read_bytes())
-    with closing(sqlite3.connect(path)) as connection, connection:
-        # Without OIPs that are sound nothing is computed, which is quick.
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        connection.execute("DELETE FROM oips WHERE id != 2")
-        row = 2 if table == "oips" else 1
-        connection.execute(f"UPDATE {table} SET {column} = ? WHERE id = {row}", (value,))
-    (first, *_) = [*problems(Store(path)), "nothing"]
-    assert first != "nothing"
 
 
 # --- command lines ---
@@ -471,38 +392,17 @@ def said(done):
     return done.exit_code
 
 
-words = st.one_of(
-    texts,
-    st.sampled_from(
-        [
-            "-",
-            "/",
-            ".",
-            "/proc/self/x",
-            "x" * 5000,
-            "9" * 30,
-            "-1",
-            "0",
-            "1",
-            "nan",
-            "inf",
-            "1e999",
-            "--",
-            "full",
-            "a\nb",
-            "\x1b[2J",
-            "?mode=memory",
-            "%20",
-            "new.db",
-        ]
-    ),
+WORDS = (
+    *("-", "/", ".", "/proc/self/x", "x" * 5000, "9" * 30, "-1", "0", "1", "nan", "inf", "1e999"),
+    *("--", "full", "a\nb", "\x1b[2J", "?mode=memory", "%20", "new.db"),
 )
-#: Commands that only read, and those that do and whose options are refused before they compute.
+words = st.one_of(texts, st.sampled_from(WORDS))
+#: Commands that only read.
 READING = ("query", "show", "export")
 
 
 @pytest.mark.parametrize("command", READING)
-@fixed(80)
+@fixed(30)
 @given(data=st.data())
 def test_any_words_are_an_answer_or_wrong_usage(command, plain_file, tmp_path, monkeypatch, data):
     monkeypatch.chdir(tmp_path)
@@ -528,71 +428,24 @@ def test_any_words_are_an_answer_or_wrong_usage(command, plain_file, tmp_path, m
     assert path.read_bytes() == plain_file[0].read_bytes()
 
 
-WRONG = {
-    "show": [["9" * 30], [str(2**63)], ["-1"], ["x"], ["0"]],
-    "replay": [
-        ["9" * 30],
-        ["--sample", "0"],
-        ["--sample", "9" * 30, "1"],
-        ["--tolerance", "nan", "1"],
-    ],
-    "query": [
-        ["--map", "9" * 30],
-        ["--network", "9" * 30],
-        ["--start", "9" * 30],
-        ["--limit", "9" * 30],
-        ["--least", "nan"],
-        ["--maps", "0-99999999"],
-        ["--objective", f"Conv2D_3:{HUGE}"],
-        ["--prior", "jitter(1e999)"],
-        ["--out", "/"],
-        ["--out", ""],
-        ["--out", "."],
-    ],
-    "screen": [
-        ["--grid", "99999x99999"],
-        ["--grid", f"{HUGE}x1"],
-        ["--values", "nan,inf"],
-        ["--shard", "0/0"],
-        ["--shard", "3/2"],
-        ["--grid", "0x0"],
-    ],
-    "derive": [
-        ["--trials", "9" * 30],
-        ["--steps", str(10**18)],
-        ["--epsilon", "1e308"],
-        ["--epsilon", "nan"],
-        ["--maps", "5-3"],
-        ["--network", "9" * 30],
-        ["--trials", str(10**12)],
-    ],
-    "train": [
-        ["--epochs", str(10**18)],
-        ["--seed", "-1"],
-        ["--image-size", "²", "--model", "m.keras"],
-        ["--dataset", ""],
-        ["--dataset", "x" * 5000 + ".npz"],
-    ],
-    "export": [["/"], [""], ["."], ["x" * 5000]],
-    "check": [["--db", "/"], ["--db", "x" * 5000], ["--db", "postgresql://["]],
-    "book": [["--site", "/proc/x"], ["--network", "9" * 30], ["--maps", "9-3"]],
-    "serve": [["--port", "-1"], ["--db", "/"]],
-}
-
-
-@pytest.mark.parametrize(
-    ("command", "args"),
-    [(command, args) for command in WRONG for args in WRONG[command]],
-    ids=lambda value: value if isinstance(value, str) else " ".join(v[:20] for v in value),
+#: What tests/test_cli.py doesn't try.
+WRONG = (
+    *("show x", "show 0", "replay --sample 0", f"replay --sample {10**30} 1"),
+    *("query --maps 0-99999999", "query --prior jitter(1e999)", "query --out /", "query --out ."),
+    *("query --out=", "screen --shard 0/0", "screen --shard 3/2", "screen --grid 0x0"),
+    *(f"screen --grid {HUGE}x1", "derive --epsilon nan", "derive --maps 5-3"),
+    *("train --image-size ² --model m.keras", "train --dataset=", f"train --dataset {LONG}.npz"),
+    *("export /", "export .", f"export {LONG}", "book --site /proc/x", f"book --network {10**30}"),
+    *("book --maps 9-3", "serve --port -1"),
 )
-def test_wrong_words_are_refused_before_anything_is_done(
-    command, args, plain_file, tmp_path, monkeypatch
-):
+
+
+@pytest.mark.parametrize("line", WRONG, ids=lambda line: line[:40])
+def test_wrong_words_are_refused_before_anything_is_done(line, plain_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "oip.db").write_bytes(plain_file[0].read_bytes())
-    with soon(10):
-        done = CliRunner().invoke(main, [command, *args])
-    expected = (1, 2) if command in ("check", "serve") else (2,)
-    assert said(done) in expected, done.stderr
+    with soon():
+        done = CliRunner().invoke(main, line.split())
+    assert said(done) == 2, done.stderr
     left = {each.name for each in tmp_path.iterdir()} - {"oip.db-wal", "oip.db-shm"}
     assert left == {"oip.db"}

@@ -72,14 +72,15 @@ def _ended_like_ctrl_c() -> Iterator[None]:
 
 def _logged(error: Exception) -> str:
     """Keep how an error of ours came about in a file, and say so in one line."""
-    file, name = tempfile.mkstemp(prefix="oip-", suffix=".log")
-    with os.fdopen(file, "w", errors="backslashreplace") as log:
-        log.write(f"oiplib {__version__}, Python {sys.version}\n{sys.argv}\n")
-        log.writelines(traceback.format_exception(error))
-    return (
-        f"a fault of oiplib's ({type(error).__name__}: {line(error)[:200]}); how it came about is "
-        f"in {name}: please report it with that file"
-    )
+    fault = f"a fault of oiplib's ({type(error).__name__}: {line(error)[:200]})"
+    try:
+        file, name = tempfile.mkstemp(prefix="oip-", suffix=".log")
+        with os.fdopen(file, "w", errors="backslashreplace") as log:
+            log.write(f"oiplib {__version__}, Python {sys.version}\n{sys.argv}\n")
+            log.writelines(traceback.format_exception(error))
+    except OSError:
+        return f"{fault}, and no file could be written that says how it came about"
+    return f"{fault}; how it came about is in {name}: please report it with that file"
 
 
 @click.group(cls=_Commands, epilog="Example: oip reproduce --quick --db try.db --site try-site")

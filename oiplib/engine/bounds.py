@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import OipError
 from ..values import parsed
-from .nested import all_layers
+from .nested import is_nested
 from .tf import keras
 
 #: Of an architecture's text, in characters. ResNet152 has 600,000.
 LARGEST_ARCHITECTURE = 2**24
 
-# So many numbers may a layer give for one image: 512 MB.
+# So many numbers may a layer, and all of them together, give for one image: 512 MB and 2 GB.
 _LARGEST_OUTPUT = 2**27
+_LARGEST_TOTAL = 2**29
 
 
 def parsed_architecture(text: str | bytes) -> Any:
@@ -70,8 +72,19 @@ def _check(model: Any, n_bytes: int) -> None:
     n_weights = sum(math.prod(weight.shape) for weight in model.weights)
     if n_weights > n_bytes:
         raise OipError(f"it needs {n_weights:,} weights, and there are {n_bytes:,} bytes of them")
-    for layer in all_layers(model):
-        for output in keras.tree.flatten(getattr(layer, "output", None)):
-            shape = getattr(output, "shape", ())
-            if math.prod(side or 1 for side in shape) > _LARGEST_OUTPUT:
-                raise OipError(f"{layer.name} gives {shape} numbers for an image: too many")
+    total = 0
+    for name, shape in _outputs(model):
+        n_numbers = math.prod(side or 1 for side in shape)
+        total += n_numbers
+        if n_numbers > _LARGEST_OUTPUT or total > _LARGEST_TOTAL:
+            raise OipError(f"{name} gives {shape} numbers for an image: too many")
+
+
+def _outputs(model: Any) -> Iterator[tuple[str, tuple[int | None, ...]]]:
+    """What each layer and each other operation of a network gives, in each of its calls."""
+    for operation in getattr(model, "operations", None) or model.layers:
+        if is_nested(operation):
+            yield from _outputs(operation)
+        for node in operation._inbound_nodes:
+            for output in keras.tree.flatten(node.outputs):
+                yield operation.name, tuple(output.shape)

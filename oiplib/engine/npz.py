@@ -22,6 +22,9 @@ _OPTIONAL = ("class_names", "noun")
 
 #: Deflate makes nothing smaller than this many times.
 _MOST_COMPRESSION = 1032
+# Images become a tenth, those that are nearly empty a fiftieth. Small files may be anything.
+_USUAL_COMPRESSION = 100
+_LARGE = 2**28
 
 
 def read(path: Path) -> Dataset:
@@ -124,6 +127,11 @@ def _check_header(path: str, size: int, archive: zipfile.ZipFile, key: str) -> N
             "numbers" + (" (np.stack makes one of equal images)" if key[0] == "x" else "")
         )
     packed = min(member.compress_size, size)
+    if n_bytes > _LARGE and n_bytes > _USUAL_COMPRESSION * packed:
+        raise InputError(
+            f"{path}: {key} takes {n_bytes / 1e6:,.0f} MB and is packed into {packed / 1e6:.1f} MB, "
+            "which images can't be: write it with np.savez"
+        )
     is_possible = member.file_size <= packed * _MOST_COMPRESSION
     if math.prod(shape) * dtype.itemsize != n_bytes or not is_possible or min(shape, default=0) < 0:
         raise InputError(

@@ -198,10 +198,13 @@ def check_site(site: Path) -> Path:
     """
     work = check_target(site.with_name(f"{site.name or 'site'}.work"), "folder")
     check_target(site, "folder")
-    for folder in (site, work):
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+    # What stands beside a site of ours is ours, too, and needn't say so.
+    for folder, markers in ((site, [site]), (work, [work, site])):
+        is_ours = any((marked / MARKER).is_file() for marked in markers)
+        if folder.is_dir() and any(folder.iterdir()) and not is_ours:
             raise InputError(
-                f"{folder} holds other files and no site of ours: name an empty or a new folder"
+                f"{folder} holds other files and no site of ours: name an empty or a new folder "
+                "for the site"
             )
     return work
 

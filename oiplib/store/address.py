@@ -25,7 +25,12 @@ def database_url(target: str | os.PathLike[str] | None) -> URL:
     """The URL of a database that is named by a path or a URL, else by ``OIP_DB``, else oip.db."""
     text = os.fspath(target or os.environ.get("OIP_DB") or "oip.db")
     try:
-        return make_url(text) if "://" in text else URL.create("sqlite", database=text)
+        url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
+        if url.get_backend_name() == "sqlite" and url.query:
+            raise InputError(f"{text}: an SQLite file is named without options: leave out ?...")
+        return url
+    except InputError:
+        raise
     except (ArgumentError, ValueError):
         raise InputError(f"{text} is neither a file nor a database URL") from None
 
