@@ -134,6 +134,22 @@ def test_a_layer_that_gives_too_much_is_refused():
         network.unpack(architecture, weights)
 
 
+@pytest.mark.parametrize("n", [50_000, 5_000])
+def test_an_operation_that_gives_too_much_is_refused(n):
+    """One that is no layer, alone or by many of them together."""
+    image = keras.Input((8, 8, 1))
+    wide = image
+    for axis in (1, 2):
+        wide = keras.ops.repeat(wide, 2, axis=axis)
+    several = [keras.ops.mean(keras.ops.relu(wide * k), axis=(1, 2)) for k in range(1, 20)]
+    model = keras.Model(image, keras.layers.Add()(several))
+    architecture, weights = network.pack(model)
+    changed = architecture.replace('"repeats": 2', f'"repeats": {n // 8}')
+    assert changed != architecture
+    with little_memory(), pytest.raises(OipError, match="too many"):
+        network.unpack(changed, weights)
+
+
 def test_weights_that_swell_are_refused():
     architecture, weights = dense(10)
     buffer = io.BytesIO()

@@ -10,9 +10,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import select
 
 from oiplib import PatternStart, Store
 from oiplib.cli import main
+from oiplib.store import Scan, Screening
 from oiplib.study.check import problems, sqlite_versions
 from oiplib.study.rows import oip_key
 from oiplib.values import Channel, Spec, parse_objective, start_of
@@ -90,9 +92,12 @@ OTHER_DAMAGES = [
         "rung 0: losses has 1 starts, and starts has",
     ),
     ("rungs", 9, "steps = -4", None, "less than no steps"),
+    ("rungs", 2, "starts = ?", blob(np.full(3, 10**15)), "aren't 3 at most, each once"),
     ("rungs", 11, "steps = 'many'", None, "steps is 'many', and not a whole number"),
     ("screenings", 1, "last = 5000", None, "it isn't part of a grid"),
     ("screenings", 1, "n_patterns = 9999", None, "it says that it showed 9999 patterns"),
+    ("screenings", 1, "run_id = 1", None, "run 1, which made it, is one of the kind"),
+    ("screenings", 1, "edges = ?", blob(np.arange(81.0)[::-1]), "the edges of its histogram"),
     ("screenings", 1, "histogram = ?", blob([[1]]), "histogram: it has the"),
     ("screenings", 1, "spec_sha256 = 'ab'", None, "its spec isn't the one"),
     ("runs", 1, "seconds = -1", None, "it took -1"),
@@ -123,6 +128,9 @@ NETWORK_DAMAGES = [
     ("networks", 1, "dataset = json_set(dataset, '$.noun', 'a <b>')", None, "must be one word"),
     ("networks", 1, "dataset = json_set(dataset, '$.classes[0]', 7)", None, "is no name"),
     ("networks", 1, "created = ''", None, "'' is no moment"),
+    ("networks", 1, "accuracy = 0.5", None, "its accuracy is 0.5, and its training ended at"),
+    ("networks", 1, 'history = \'{"loss": ["x"]}\'', None, "isn't a number per epoch"),
+    ("networks", 1, "dataset = json_set(dataset, '$.more', 7)", None, "holds something else"),
     ("layers", 5, "n_maps = 1000000000", None, "n_maps is 1000000000: 1 to 1000000 can be"),
     ("layers", 5, "position = 99", None, "aren't numbered from 0 on"),
     ("networks", 1, "history = '[1]'", None, ""),
@@ -239,6 +247,38 @@ def test_a_loss_that_is_wrong_by_a_thousandth_is_told(forged):
     assert line.startswith("oips row 2: its loss is ")
 
 
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        (
+            "DELETE FROM rungs; DELETE FROM scans WHERE origin = 'pattern'",
+            "oips row 2: no scan that is stored has found it",
+        ),
+        ("UPDATE rungs SET number = number + 100", "its rungs aren't numbered from 0 on"),
+    ],
+)
+def test_what_belongs_to_searches_is_told(copy, sql, told):
+    with closing(sqlite3.connect(copy)) as connection:
+        (row,) = connection.execute("SELECT origin FROM oips WHERE id = 2").fetchone()
+        connection.executescript(sql.replace("'pattern'", f"'{row}'"))
+        connection.execute("DELETE FROM oips WHERE id > 2")  # of many, it would take longer
+        connection.commit()
+    assert any(told in line for line in problems(Store(copy)))
+
+
+def test_a_losing_end_and_a_wrong_response_of_a_pattern_are_told(copy):
+    with Store(copy, create=True).session(writes=True) as session:
+        screening = session.get(Screening, 1)
+        screening.top_responses = np.full_like(screening.top_responses, 99)
+        races = [scan for scan in session.scalars(select(Scan)) if scan.origin == "pattern"]
+        race = next(scan for scan in races if len(scan.rungs) > 1)
+        race.rungs[-1].losses = race.rungs[-1].losses * 2
+        told = f"scans row {race.id}: its last rung ends at"
+    lines = list(problems(Store(copy)))
+    assert any(line.startswith(told) for line in lines)
+    assert any("screenings row 1: map 0 responds to its best pattern" in line for line in lines)
+
+
 def test_an_oip_under_another_layer_is_told(forged, tiny_study):
     other = tiny_study.store.layer(1, "Conv2D_2").id
     found = forged(lambda oip: setattr(oip, "layer_id", other))
@@ -262,7 +302,7 @@ def test_an_oip_under_another_layer_with_a_new_key_is_told(forged, tiny_study):
         oip.layer_id, oip.objective = other.id, str(objective)
         oip.key = oip_key(network, objective, start, climb)
 
-    assert any("oips row 2: its loss is" in line for line in forged(change))
+    assert "oips row 2: no scan that is stored has found it" in forged(change)
 
 
 def test_a_changed_start_is_told_with_its_old_key_and_with_a_new_one(forged, tiny_study):

@@ -304,17 +304,94 @@ def test_a_file_with_anything_that_oiplib_does_not_make_is_refused(copy, oip_her
     assert done.stderr.count("\n") == 1
 
 
-def test_a_trigger_in_an_older_file_never_runs(old):
-    """The file is as it was, and no backup is left."""
+def rewrite(path, name, old, new):
+    """Change the text by which a file defines something, as no statement of SQL would."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        change = "UPDATE sqlite_master SET sql = replace(sql, ?, ?) WHERE name = ?"
+        connection.execute(change, (old, new, name))
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "other"),
+    [
+        ("best_oips", "AS ranked\nWHERE place = 1", 'AS "ranked WHERE place = 1"'),
+        ("scans", "map INTEGER", 'map "INTEGER"'),
+        ("rungs", "steps INTEGER NOT NULL", 'steps "INTEGER NOT NULL"'),
+    ],
+)
+def test_quotes_that_change_a_meaning_are_seen(copy, name, text, other):
+    before = layout(copy)[name]
+    rewrite(copy, name, text, other)
+    assert rows(copy, f"SELECT sql FROM sqlite_master WHERE name = '{name}'") != [(before,)]
+    with pytest.raises(OipError, match=f"{name}'? that isn't oiplib's|'{name}' that isn't"):
+        Store(copy)
+
+
+@pytest.mark.parametrize("make", [Store, lambda path: Store(path, create=True)])
+def test_the_number_of_a_schema_is_not_read_from_a_strangers_table(copy, make):
+    """Reading it would compute what the table says: hours, or gigabytes."""
+    slow = "hex(zeroblob(499999990))"
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("DROP TABLE alembic_version")
+        connection.execute(
+            f"CREATE TABLE alembic_version (x, version_num GENERATED ALWAYS AS ({slow}))"
+        )
+        connection.execute("INSERT INTO alembic_version (x) VALUES (1)")
+        connection.commit()
+    with pytest.raises(OipError, match="a table 'alembic_version' that isn't oiplib's"):
+        make(copy)
+
+
+SLOW = "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT count(*) FROM n)"
+
+
+@pytest.mark.parametrize(
+    ("planted", "message"),
+    [
+        ([f"CREATE TRIGGER t AFTER UPDATE ON oips BEGIN SELECT {SLOW}; END"], "a trigger, 't'"),
+        (
+            [
+                f"CREATE TRIGGER t BEFORE UPDATE ON networks BEGIN SELECT {SLOW}; END",
+                "PRAGMA writable_schema = ON",
+                "UPDATE sqlite_master SET type = 'TRIGGER' WHERE name = 't'",
+            ],
+            "a trigger, 't'",
+        ),
+        (["ALTER TABLE oips ADD COLUMN more GENERATED ALWAYS AS (hex(image))"], "no oiplib made"),
+        (["CREATE INDEX heavy ON oips (hex(image))"], "no oiplib made"),
+        (["CREATE TABLE notes (text)"], "no oiplib made"),
+    ],
+)
+def test_an_older_file_with_anything_else_is_not_upgraded(old, planted, message):
+    """The file is as it was, nothing in it has run, and no backup is left."""
     path = old(NUMBERS[-1])
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TRIGGER t AFTER UPDATE ON oips BEGIN DELETE FROM oips; END")
+        for sql in planted:
+            connection.execute(sql)
         connection.commit()
-    before = layout(path), rows(path, FACTS)
-    with pytest.raises(OipError, match="has a trigger, 't'"):
-        Store(path)
-    assert (layout(path), rows(path, FACTS)) == before
+    before = path.read_bytes()
+    for create in (False, True):
+        with pytest.raises(OipError, match=message):
+            Store(path, create=create)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert rows(path, "SELECT count(*) FROM oips")[0][0] > 0
+    assert len(path.read_bytes()) == len(before)
     assert not list(path.parent.glob("*.schema-*"))
+
+
+def test_a_file_of_somebody_else_is_not_changed_by_a_refusal(tmp_path):
+    path = tmp_path / "mine.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE notes (text)")
+        connection.commit()
+    before = path.read_bytes()
+    with pytest.raises(OipError, match="not one of oiplib's"):
+        Store(path, create=True)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.db"]
 
 
 def test_numbers_of_sqlites_planner_are_no_strangers(copy):

@@ -24,7 +24,9 @@ _LONG = ("stop_reason", "spec", "spec_sha256", "created")
 _LONGEST = 2000
 
 # What a terminal would obey, and what makes a text look like another one.
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
 
 
 def printable(text: str) -> str:

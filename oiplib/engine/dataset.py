@@ -20,6 +20,7 @@ from ..errors import InputError
 #: More classes than anybody has. A larger label is a number of something else.
 _MOST_CLASSES = 100_000
 _LONGEST_NAME = 100
+_LONGEST_PATH = 4096
 _RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 _PARTS = {"train": "training", "test": "test"}
 
@@ -137,7 +138,7 @@ def one_line(error: object) -> str:
 def _images(whose: str, images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     _refuse_objects(whose, images, "make them one array, for example with np.stack")
-    if images.dtype.kind not in "uif":
+    if images.dtype.kind not in "uif" or images.dtype.itemsize > 8:
         raise InputError(
             f"{whose} are {images.dtype.name}: pixels are integers or floats, so convert them, "
             "for example with images.astype('float32')"
@@ -209,6 +210,11 @@ def check_description(described: Any) -> None:
     name = described.get("name")
     if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
         raise InputError(f"{str(name)[:40]!r} is no name of a data set")
+    source = described.get("source", "")
+    if not isinstance(source, str) or not source.isprintable() or len(source) > _LONGEST_PATH:
+        raise InputError("where its data set is from is no plain text")
+    if not set(described) <= {"name", "source", "sha256", "classes", "noun"}:
+        raise InputError("its data set's description holds something else")
     classes = described.get("classes", [])
     if not isinstance(classes, list) or len(classes) > _MOST_CLASSES:
         raise InputError("the classes of its data set aren't listed")

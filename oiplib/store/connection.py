@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import URL, NullPool, create_engine, event
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -49,6 +49,8 @@ class Connected:
             raise InputError(f"{self.name} can't be used as a database: {error}") from None
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         if self.is_sqlite:
+            if create and is_there:
+                self._look(url)
             event.listen(self._engine, "connect", writing_pragmas if create else pragmas)
             event.listen(self._engine, "begin", begin)
         self._readers = sessionmaker(self._engine, expire_on_commit=False)
@@ -56,6 +58,15 @@ class Connected:
         self._writers = sessionmaker(writes, expire_on_commit=False)
         with self._errors():
             schema.prepare(self._engine, self.name, create)
+
+    def _look(self, url: URL) -> None:
+        """Raise `OipError` if a file isn't one of ours, before a connection changes its mode."""
+        with self._errors():
+            engine = create_engine(url, poolclass=NullPool)
+            event.listen(engine, "connect", pragmas)
+            event.listen(engine, "begin", begin)
+            with engine.connect() as connection:
+                schema.number_of(connection, self.name)
 
     @contextmanager
     def session(self, writes: bool = False) -> Iterator[Session]:

@@ -22,7 +22,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from ..errors import OipError
 from .address import begin_to_write
 from .answers import Variety
-from .layout import check_layout, check_triggers, layout_of
+from .layout import check_layout, check_older, check_version_table, layout_of
 from .views import VIEWS
 
 #: The number of the schema of `tables` and `answers`, as a revision in ``migrations/versions``.
@@ -55,14 +55,14 @@ def prepare(engine: Engine, name: str, create: bool) -> None:
         be upgraded, or is a file that holds anything else.
     """
     with engine.connect() as connection:
-        number = _number(connection, name)
+        number = number_of(connection, name)
     if number is None and not create:
         raise OipError(f"{name} is empty: fill it with 'oip reproduce'")
     if number is None:
         with engine.execution_options(writes=True).begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(_POSTGRESQL_LOCK)
-            if _number(connection, name) is None:  # else another process was faster
+            if number_of(connection, name) is None:  # else another process was faster
                 _make(connection)
     elif number != NUMBER:
         _upgrade(engine, name, number)
@@ -71,14 +71,22 @@ def prepare(engine: Engine, name: str, create: bool) -> None:
             check_layout(connection, name, _expected())
 
 
-def _number(connection: Connection, name: str) -> str | None:
-    """The number of a database's schema; None if it has no tables."""
+def number_of(connection: Connection, name: str) -> str | None:
+    """The number of a database's schema; None if it has no tables.
+
+    Raises
+    ------
+    OipError
+        If it is somebody else's, damaged, or newer than this code.
+    """
     tables = set(inspect(connection).get_table_names())
     if not tables:
         return None
     if not tables >= _FIRST_TABLES:
         raise OipError(f"{name} is a database, but not one of oiplib's: name another")
     if "alembic_version" in tables:
+        if connection.dialect.name == "sqlite":
+            check_version_table(connection, name, _VERSION_TABLE)
         numbers = connection.execute(text("SELECT version_num FROM alembic_version LIMIT 2")).all()
         number = numbers[0][0] if len(numbers) == 1 else None
         if not (isinstance(number, str) and re.fullmatch("[1-9][0-9]{0,3}", number)):
@@ -139,10 +147,10 @@ def _upgrade(engine: Engine, name: str, number: str) -> None:
     backup = None
     try:
         with _alone(file) as connection:
-            now = str(_number(connection, name))
+            now = str(number_of(connection, name))
             if now == NUMBER:  # another process was faster
                 return
-            check_triggers(connection, name)
+            check_older(connection, name, now)
             backup = _backup(file, now)
             _run_revisions(connection, now)
             check_layout(connection, name, _expected())

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import Session, object_session, undefer
 
 from ..errors import OipError
 from ..progress import bar
@@ -77,6 +77,9 @@ _RACE = (3, 7, 0), (3, 51, 2)
 
 # Nothing of ours is older.
 _FIRST_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+# Between the accuracy of the last epoch and that of the network.
+_ACCURACY = 5e-3
 
 # OIPs whose responses are computed at a time.
 _GROUP = 2048
@@ -242,8 +245,8 @@ def _network(row: Network) -> Iterator[str]:
     ]:
         yield "its layers aren't those of its model"
     yield from _moment("created", row.created)
-    if not all(isinstance(values, list) for values in dict(row.history).values()):
-        yield "its training isn't a list of numbers for each name"
+    yield from _history(row)
+    yield from _made_by(row, "train", "import")
     if row.dataset is not None:
         check_description(row.dataset)
     if [layer.position for layer in row.layers] != list(range(len(row.layers))):
@@ -253,6 +256,31 @@ def _network(row: Network) -> Iterator[str]:
         # A file's content is part of the hash, and not part of the database.
         if not spec.dataset.endswith(".npz"):
             yield from _hash(spec, row)
+
+
+def _history(row: Network) -> Iterator[str]:
+    """Whether its training is a number per epoch for each name, and ends where it is."""
+    values = list(row.history.values())
+    are_numbers = all(
+        isinstance(series, list) and all(type(value) in (int, float) for value in series)
+        for series in values
+    )
+    if not are_numbers or len({len(series) for series in values}) > 1:
+        yield "its training isn't a number per epoch for each name"
+        return
+    last = row.history.get("val_accuracy", [row.accuracy])[-1:]
+    known = row.accuracy if row.spec is not None and last != [None] else None
+    # The last epoch's is computed in other batches, so a few images may fall otherwise.
+    if known is not None and not abs(last[0] - known) < _ACCURACY:
+        yield f"its accuracy is {known:g}, and its training ended at {last[0]:g}"
+
+
+def _made_by(row: Any, *kinds: str) -> Iterator[str]:
+    """Whether the run that made a row is one that makes such rows."""
+    session = object_session(row)
+    run = None if session is None else session.get(Run, row.run_id)
+    if run is not None and run.kind not in kinds:
+        yield f"run {run.id}, which made it, is one of the kind {run.kind[:20]}"
 
 
 def _shape(layer: Layer) -> tuple[int, int, int]:
@@ -283,6 +311,8 @@ def _oip(row: Oip) -> Iterator[str]:
     if row.stop_reason not in STOP_REASONS or (row.stop_reason == "converged" and not may_converge):
         yield f"it can't have ended by {str(row.stop_reason)[:40]!r}"
     yield from _target(row)
+    yield from _made_by(row, "derive", "compare")
+    yield from _found(row)
     if not 0 <= row.steps <= n_steps:
         yield f"{row.steps} steps, where its ascents have {n_steps}"
     elif float(row.trace[-1]) != row.loss:
@@ -310,19 +340,61 @@ def _scan(row: Scan) -> Iterator[str]:
         yield "its rungs are missing"
     if [rung.number for rung in row.rungs] != list(range(len(row.rungs))):
         yield "its rungs aren't numbered from 0 on"
+    yield from _made_by(row, "derive", "select", "compare")
     if any(rung.steps < 0 for rung in row.rungs):
         yield "a rung of it took less than no steps"
+    most = spec.n_trials if isinstance(spec, TrialSpec) else spec.grid.n_patterns
+    for rung in row.rungs:
+        starts = rung.starts
+        if len(np.unique(starts)) < len(starts) or not ((starts >= 0) & (starts < most)).all():
+            yield f"the starts of rung {rung.number} aren't {most} at most, each once"
+    yield from _ends(row, spec)
     for rung in row.rungs:
         yield from (f"rung {rung.number}: {problem}" for problem in _arrays(rung))
 
 
+def _found(row: Oip) -> Iterator[str]:
+    """Whether a scan is stored that can have found it."""
+    session = object_session(row)
+    if session is None:
+        return
+    query = select(Scan.spec).where(Scan.layer_id == row.layer_id, Scan.objective == row.objective)
+    specs = [Spec.from_dict(values) for values in session.scalars(query)]
+    searches = [spec for spec in specs if isinstance(spec, (TrialSpec, ScanSpec))]
+    if row.spec_sha256 not in {spec.climb.sha256 for spec in searches}:
+        yield "no scan that is stored has found it"
+
+
+def _ends(row: Scan, spec: TrialSpec | ScanSpec) -> Iterator[str]:
+    """Whether OIPs of the scan's own starts have the losses with which its last rung ended."""
+    session = object_session(row)
+    if session is None or not row.rungs or not isinstance(spec, ScanSpec):
+        return  # of trials, the losses before the ascents are kept
+    last = row.rungs[-1]
+    ended = dict(zip(last.starts.tolist(), last.losses.tolist(), strict=True))
+    query = select(Oip.id, Oip.start, Oip.loss).where(
+        Oip.layer_id == row.layer_id,
+        Oip.objective == row.objective,
+        Oip.spec_sha256 == spec.climb.sha256,
+    )
+    for id, start, loss in session.execute(query):
+        number = start.get("index") if start.get("grid") == spec.grid.to_dict() else None
+        if number in ended and ended[number] != loss:
+            yield f"its last rung ends at {ended[number]:g}, and OIP {id} has {loss:g}"
+
+
 def _screening(row: Screening) -> Iterator[str]:
+    from ..search.screening import histogram_edges
+
     spec = ScreeningSpec.from_dict(row.spec)
     yield from _hash(spec, row)
     if not 0 <= row.first < row.last <= spec.grid.n_patterns:
         yield "it isn't part of a grid"
     if not row.n_reacting.max(initial=0) <= row.n_patterns <= row.last - row.first:
         yield f"it says that it showed {row.n_patterns} patterns"
+    yield from _made_by(row, "screen", "derive", "compare")
+    if not np.array_equal(row.edges, histogram_edges(spec)):
+        yield "the edges of its histogram aren't those of its spec"
     if row.histogram.shape[1] != len(row.edges) - 1:
         yield "its histogram has other classes than edges"
     if (row.histogram.sum(axis=1) != row.n_reacting).any():
@@ -382,11 +454,16 @@ def _variety(row: Variety) -> Iterator[str]:
 
 
 def _correspondence(row: Correspondence) -> Iterator[str]:
+    from ..analysis import matching
+
     yield from _hash(CorrespondenceSpec.from_dict(row.spec), row)
     if row.n_images < 0:
         yield f"it says that it compared {row.n_images} images"
-    if not (np.isfinite([row.median, row.shuffled_median]).all()):
-        yield "its medians aren't finite"
+    for name, scores in (("median", row.scores), ("shuffled_median", row.shuffled)):
+        median = float(np.nanmedian(matching.assigned(scores.astype(float))[1]))
+        # Scores are kept with three digits, by which other maps may be assigned.
+        if not abs(getattr(row, name) - median) < 0.05:
+            yield f"its {name} isn't {getattr(row, name):g}"
     if row.way not in WAYS or row.relation not in (*RELATIONS, "untrained"):
         yield "its relation or its way isn't one of those that there are"
 
@@ -451,11 +528,39 @@ def _of_responses(store: Store, session: Session, network: int, progress: Any) -
         if oips:
             try:
                 yield from _wrong_losses(study, oips)
+                if first == 0:
+                    yield from _wrong_screenings(study, session)
             except Exception as error:
                 reason = f"{type(error).__name__}: {str(error)[:200]}"
                 yield f"networks row {network}: it can't be computed with: {reason}"
                 return
         progress.update(len(ids[first : first + _GROUP]))
+
+
+def _wrong_screenings(study: Study, session: Session) -> Iterator[str]:
+    """Which screenings don't have the response of each map to the pattern that suits it best."""
+    from ..engine.images import from_standard
+    from ..engine.patterns import pattern_images
+    from ..engine.responses import responses
+
+    layers = {layer.id: layer for layer in study.network.layers}
+    for row in session.scalars(select(Screening).where(Screening.layer_id.in_(layers))):
+        grid, name = ScreeningSpec.from_dict(row.spec).grid, layers[row.layer_id].name
+        best, told = row.top_indices[:, 0], row.top_responses[:, 0].astype(float)
+        if not ((row.first <= best) & (best < row.last)).all():
+            yield f"screenings row {row.id}: its top patterns aren't in the grid"
+            continue
+        images = from_standard(pattern_images(grid, best, study.image_shape), study.inputs)
+        of_layer = responses(study.model, [name], images)[name].astype(float)
+        maps = np.arange(len(best))
+        answers, sizes = of_layer[:, maps, maps]
+        allowed = _TOLERANCE * sizes + _ROUNDING * of_layer[1].max(axis=1)
+        for map in np.flatnonzero(np.abs(answers - told) > allowed):
+            yield (
+                f"screenings row {row.id}: map {map} responds to its best pattern with "
+                f"{answers[map]:g}, and not {told[map]:g}"
+            )
+            break
 
 
 def _readable(session: Session, id: int) -> Oip | None:

@@ -19,10 +19,10 @@ _PACKAGES = ("oiplib", "tensorflow", "keras", "numpy", "sqlalchemy")
 #: What is kept of an error, in characters.
 LONGEST_ERROR = 500
 
-#: What a run may do.
+#: What a run may do; older versions compared trainings by a run of its own.
 KINDS = (
     *("train", "import", "screen", "derive", "select", "react"),
-    *("null", "restart", "correspond"),
+    *("null", "restart", "correspond", "compare"),
 )
 
 
