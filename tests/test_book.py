@@ -281,7 +281,7 @@ def test_a_failing_notebook_is_named_and_the_others_finish(finished, tmp_path, t
     out = tmp_path / "out"
     with pytest.raises(OipError, match=r"1 of 4 .*map-003 in cell \d+: AssertionError: three"):
         notebooks.run(finished, out, ["01-network", "05-map"], SHOWN)
-    done = sorted(path.name for path in out.rglob("*") if path.suffix != ".log")
+    done = sorted(path.name for path in out.rglob("[!.]*") if path.suffix != ".log")
     assert done == ["01-network.ipynb", "map-000.ipynb", "map-007.ipynb", "maps"]
 
 

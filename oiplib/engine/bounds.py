@@ -6,9 +6,8 @@ with it, which nobody can make up without their bytes.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import OipError
@@ -29,13 +28,13 @@ def parsed_architecture(text: str | bytes) -> Any:
     return parsed(text, LARGEST_ARCHITECTURE, finite=False)
 
 
-def built(architecture: str, n_bytes: int) -> Any:
+def built(build: Callable[[], Any], n_bytes: int) -> Any:
     """The network of an architecture, with weights that aren't its own yet.
 
     Parameters
     ----------
-    architecture
-        Keras' JSON, checked.
+    build
+        Lets Keras build it; the architecture is checked already.
     n_bytes
         How many bytes its weights have.
 
@@ -50,7 +49,7 @@ def built(architecture: str, n_bytes: int) -> Any:
     try:
         # Here Keras notes the shapes of weights, and makes none.
         with keras.StatelessScope(initialize_variables=False):
-            model = keras.models.model_from_json(architecture)
+            model = build()
             if not isinstance(model, keras.Model):
                 raise TypeError("its architecture isn't that of a Keras model")
             _check(model, n_bytes)
@@ -60,11 +59,6 @@ def built(architecture: str, n_bytes: int) -> Any:
     with keras.StatelessScope():
         pass  # at its end Keras makes the weights
     return model
-
-
-def check_size(architecture: Any, n_bytes: int) -> None:
-    """Errors as for `built`, which is called with the text of an architecture."""
-    built(json.dumps(architecture), n_bytes)
 
 
 def _check(model: Any, n_bytes: int) -> None:

@@ -18,7 +18,7 @@ from ..errors import InputError, OipError
 from ..progress import bar
 from ..values import CnnSpec, Inputs, parsed
 from .architecture import architecture_of, check, from_keras_2, reason
-from .bounds import LARGEST_ARCHITECTURE, built, check_size, parsed_architecture
+from .bounds import LARGEST_ARCHITECTURE, built, parsed_architecture
 from .data import Dataset
 from .images import Shape, standardized, to_inputs
 from .nested import finalize, set_weights
@@ -248,7 +248,7 @@ def unpack(architecture: str, weights: bytes) -> Any:
     """
     try:
         check(parsed_architecture(architecture))
-        model = built(architecture, len(weights))
+        model = built(lambda: keras.models.model_from_json(architecture), len(weights))
         with zipfile.ZipFile(io.BytesIO(weights)) as archive:
             keys = _keys(model)
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -308,15 +308,19 @@ def _loaded(path: Path) -> Any:
     architecture, version = _stored_architecture(path)
     if version.split(".")[0] not in ("1", "2"):
         check(architecture)
-        check_size(architecture, _weight_bytes(path))
+        built(lambda: _from_config(architecture), _weight_bytes(path))
         return keras.models.load_model(path, compile=False, safe_mode=True)
     architecture = from_keras_2(architecture)
     check(architecture)
-    check_size(architecture, _weight_bytes(path))
-    is_sequential = architecture["class_name"] == "Sequential"
-    model = (keras.Sequential if is_sequential else keras.Model).from_config(architecture["config"])
+    model = built(lambda: _from_config(architecture), _weight_bytes(path))
     model.load_weights(path)
     return model
+
+
+def _from_config(architecture: Any) -> Any:
+    """The model of an architecture that may not tell where its own class comes from."""
+    is_sequential = architecture["class_name"] == "Sequential"
+    return (keras.Sequential if is_sequential else keras.Model).from_config(architecture["config"])
 
 
 def _weight_bytes(path: Path) -> int:

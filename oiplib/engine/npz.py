@@ -127,14 +127,14 @@ def _check_header(path: str, size: int, archive: zipfile.ZipFile, key: str) -> N
             "numbers" + (" (np.stack makes one of equal images)" if key[0] == "x" else "")
         )
     packed = min(member.compress_size, size)
-    if n_bytes > _LARGE and n_bytes > _USUAL_COMPRESSION * packed:
-        raise InputError(
-            f"{path}: {key} has {n_bytes / 1e6:,.0f} MB and is packed into {packed / 1e6:.1f}, as "
-            "no images can be: write it with np.savez"
-        )
     is_possible = member.file_size <= packed * _MOST_COMPRESSION
     if math.prod(shape) * dtype.itemsize != n_bytes or not is_possible or min(shape, default=0) < 0:
         raise InputError(
             f"{path} is damaged: {key} says that it is {shape} of {dtype}, which is not what the "
             "file holds. Write it again with np.savez"
+        )
+    if n_bytes > _LARGE and n_bytes > _USUAL_COMPRESSION * packed:
+        raise InputError(
+            f"{path}: {key} has {n_bytes / 1e6:,.0f} MB and is packed into {packed / 1e6:.1f}, as "
+            "no images can be: write it with np.savez"
         )

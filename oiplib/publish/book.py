@@ -67,7 +67,8 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
     work = check_site(site)
     indices = prepare(study, maps=maps)
     work.mkdir(parents=True, exist_ok=True)
-    (work / MARKER).touch()
+    if not (work / MARKER).exists():
+        (work / MARKER).touch()
     executed = notebooks.run(study, work / "notebooks", maps=indices)
     pages = [*(chapter.name for chapter in CHAPTERS), *map(notebooks.map_page, indices)]
     told = words.facts(study, indices), words.holding(study)
@@ -131,7 +132,7 @@ def _jupyter_book(source: Path, work: Path) -> Path:
             _watch(process, output / "_build", len(list(source.rglob("*.ipynb"))))
         finally:
             process.kill()
-            process.wait()
+            process.communicate()  # waits, and closes the line
     folder = output / "_build" / "html"
     if process.returncode or not (folder / "index.html").is_file():
         log_lines = log.read_text().splitlines()

@@ -373,6 +373,7 @@ def _ends(row: Scan, spec: TrialSpec | ScanSpec) -> Iterator[str]:
     last = row.rungs[-1]
     ended = dict(zip(last.starts.tolist(), last.losses.tolist(), strict=True))
     query = select(Oip.id, Oip.start, Oip.loss).where(
+        Oip.steps == last.steps,
         Oip.layer_id == row.layer_id,
         Oip.objective == row.objective,
         Oip.spec_sha256 == spec.climb.sha256,
