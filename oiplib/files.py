@@ -51,6 +51,8 @@ def check_target(path: str | os.PathLike[str], kind: str = "file") -> Path:
         around = around.parent
     if not around.is_dir():
         raise InputError(f"{_shown(path)} can't be written: there is no folder {_shown(around)}")
+    if kind == "folder" and exists and os.access(target, os.W_OK):
+        return target  # what is up to date stays as it is
     try:
         tempfile.TemporaryDirectory(prefix=".oip-", dir=around).cleanup()
     except OSError as error:
