@@ -18,7 +18,7 @@ from .tables import Layer, Network, Oip, Run
 T = TypeVar("T")
 
 # Of a name or a value in what a run computed on, in characters.
-_LONGEST = 300
+_LONGEST = 2000
 
 
 def all_rows(session: Session, query: Select[T]) -> list[T]:
