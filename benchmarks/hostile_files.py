@@ -86,39 +86,16 @@ class Case:
 
 def make_sound(folder: Path) -> None:
     """A tiny network on real digits, with something in every table; and a model file."""
-    from oiplib import (
-        AscentSpec,
-        ClimbSpec,
-        CnnSpec,
-        FluctuationSpec,
-        GridSpec,
-        RungSpec,
-        ScanSpec,
-        Study,
-        StudySpec,
-        TrialSpec,
-        VarietySpec,
-    )
-    from oiplib.engine import data, network
+    from scenarios import SPEC, write_digits
+
+    from oiplib import Study
+    from oiplib.engine import network
     from oiplib.study.questions import reaction, varieties
     from oiplib.study.trainings import correspondences
 
-    mnist = data.load("mnist")
-    images = {"x_train": mnist.train_images[:600, ..., 0], "y_train": mnist.train_labels[:600]}
-    images |= {"x_test": mnist.test_images[:100, ..., 0], "y_test": mnist.test_labels[:100]}
     os.chdir(folder)
-    np.savez("digits.npz", **images)
-    rungs = (
-        RungSpec(8, AscentSpec(6, 0.3, n_steps=0, objective="pre-activation")),
-        RungSpec(3, AscentSpec(11, 0.2, n_steps=2, schedule="cosine")),
-    )
-    climb = ClimbSpec(tuple(rung.ascent for rung in rungs))
-    spec = StudySpec(
-        CnnSpec("digits.npz", maps=(3, 4, 5), dense=(8,), epochs=1),
-        trials=TrialSpec(FluctuationSpec(), n_trials=2, ascent=AscentSpec(16, n_steps=2)),
-        scan=ScanSpec(GridSpec((0.2, 0.8), 3, 3), rungs=rungs, n_oips=2),
-        variety=VarietySpec(n_starts=4, climb=climb, n_unlike=1),
-    )
+    write_digits(Path("digits.npz"))
+    spec = SPEC.replace(cnn=SPEC.cnn.replace(dataset="digits.npz"))
     study = Study("making.db", spec)
     study.screening()
     study.derive()

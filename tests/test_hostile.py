@@ -358,21 +358,27 @@ def read_all(path):
         store.close()
 
 
+@pytest.fixture
+def row_spoiled(plain_file, tmp_path):
+    """A function that puts a value into a column of some table, and gives the database's path."""
+
+    def spoil(place, value):
+        content, columns = plain_file
+        return spoiled(tmp_path / "row.db", content, *columns[place % len(columns)], value)
+
+    return spoil
+
+
 @fixed(50)
 @given(place=st.integers(0, 999), value=cells)
-def test_a_damaged_row_is_read_or_named(plain_file, tmp_path, place, value):
-    content, columns = plain_file
-    table, column = columns[place % len(columns)]
-    path = spoiled(tmp_path / "row.db", content, table, column, value)
-    answers(read_all, path)
+def test_a_damaged_row_is_read_or_named(row_spoiled, place, value):
+    answers(read_all, row_spoiled(place, value))
 
 
 @fixed(25)
 @given(place=st.integers(0, 999), value=cells)
-def test_reading_commands_meet_damage_with_one_line(plain_file, tmp_path, place, value):
-    content, columns = plain_file
-    table, column = columns[place % len(columns)]
-    path = spoiled(tmp_path / "row.db", content, table, column, value)
+def test_reading_commands_meet_damage_with_one_line(row_spoiled, place, value):
+    path = row_spoiled(place, value)
     for command in ("query", "query --format csv", "query --format json", "show 2"):
         with soon():
             done = CliRunner().invoke(main, [*command.split(), "--db", str(path)])

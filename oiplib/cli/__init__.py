@@ -44,6 +44,9 @@ class _Commands(click.Group):
             raise
         except MemoryError:
             raise click.ClickException("this needs more memory than there is") from None
+        except OSError as error:  # a full disk, a file that has gone
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise click.ClickException(line(what)) from None
         except Exception as error:
             raise click.ClickException(_logged(error)) from None
 

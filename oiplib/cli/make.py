@@ -62,7 +62,10 @@ def train(
     from ..study.study import Study
 
     if save is not None:
-        _check_save(save)
+        from ..engine.network import check_ending
+
+        check_ending(save)
+        files.check_target(save)
     if model is not None:
         _refuse("a model is taken in as it is", {"--epochs": epochs, "--seed": seed})
         size = None if image_size is None else options.size(image_size)
@@ -85,13 +88,6 @@ def train(
     known = ", stored already" if was_trained else ""
     takes = "" if model is None else f", takes images {row.inputs}"
     tables.say(f"network {row.id} ({row.name}){takes}{score}{known}")
-
-
-def _check_save(path: str) -> None:
-    """`InputError` if the network can't be written there, before it takes long to train it."""
-    if not path.endswith(".keras"):
-        raise InputError(f"{path}: a model is written to a file that ends in .keras")
-    files.check_target(path)
 
 
 def _refuse(why: str, named: Mapping[str, object]) -> None:

@@ -188,12 +188,17 @@ def save(model: Any, path: str | Path) -> None:
     InputError
         If the name has another ending, or the file can't be written.
     """
-    if Path(path).suffix != ".keras":
-        raise InputError(f"{path}: a model is written to a file that ends in .keras")
+    check_ending(path)
     try:
         model.save(path)
     except OSError as error:
         raise InputError(f"{path} can't be written: {error.strerror or error}") from None
+
+
+def check_ending(path: str | Path) -> None:
+    """`InputError` unless a file's name is one that `save` writes to."""
+    if Path(path).suffix != ".keras":
+        raise InputError(f"{path}: a model is written to a file that ends in .keras")
 
 
 def load(path: str | Path) -> Any:

@@ -136,7 +136,7 @@ class Original(ABC):
         A failure is no error: without a whole cache the next run downloads again.
         """
         folder = cache_folder() / self.name
-        with contextlib.suppress(OSError, InputError):
+        with contextlib.suppress(OSError, OipError):
             folder.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
                 with replacing(folder / f"{name}.gz") as scratch:

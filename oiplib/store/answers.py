@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from .arrays import Array, NumpyArray
+from .arrays import Array, NumpyArray, Packed, unpacked
 from .tables import IMAGE, Base, Layer, sizes_of
 
 
@@ -43,8 +43,13 @@ class Reaction(Base):
     )
 
     def sizes(self) -> dict[str, int]:
-        """Its maps are those of the layer, its images those of the network."""
-        return sizes_of(self.layer)
+        """Its maps are those of the layer, its images the top ones, as the network takes them."""
+        import numpy as np
+
+        sizes = sizes_of(self.layer)
+        top = vars(self)["top_images"]
+        numbers = unpacked(*top, sizes) if isinstance(top, Packed) else top
+        return {**sizes, "images": len(np.unique(numbers)) if self.kind == "data" else 0}
 
     def pictures(self, map: int) -> NumpyArray:
         """The data set's images that a map responds to most: (n, height, width, channels)."""

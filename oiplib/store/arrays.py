@@ -28,8 +28,10 @@ else:
     NumpyArray = Any
 
 _MAGIC = b"\x93NUMPY"
-# In bytes. No array of ours is larger; a few bytes from a stranger could swell beyond the memory.
-_LARGEST = 1 << 28
+# In bytes. SQLite keeps no larger ones. Where the row doesn't tell how long each axis must be, a
+# few bytes from a stranger could swell that far, so the limit is lower there.
+_LARGEST = 1_000_000_000
+_LARGEST_UNKNOWN = 1 << 28
 # The header of such an array has 128 bytes.
 _LONGEST_HEADER = 1024
 # So many packed bytes become 4 MB at most.
@@ -136,7 +138,8 @@ def unpacked(
     if wanted != header.shape:
         raise OipError(f"it has the shape {header.shape}, not {wanted}")
     n_bytes = math.prod(header.shape) * header.dtype.itemsize
-    if math.prod(max(n, 1) for n in header.shape) * header.dtype.itemsize > _LARGEST:
+    limit = _LARGEST if axes and all(axis in known for axis in axes) else _LARGEST_UNKNOWN
+    if math.prod(max(n, 1) for n in header.shape) * header.dtype.itemsize > limit:
         raise OipError(f"it has the shape {header.shape}, and no array of ours is as large")
     array = np.empty(header.shape, header.dtype, "F" if header.is_transposed else "C")
     memory = array.reshape(-1, order="A").view(np.uint8) if n_bytes else np.empty(0, np.uint8)

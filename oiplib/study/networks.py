@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
 from ..store import Network, Store
 from ..values import INPUTS_CHOICES, CnnSpec, Inputs
@@ -72,6 +74,7 @@ def train(store: Store, spec: CnnSpec, dataset: Any, data: Place = None) -> Netw
     seeds = "-".join(map(str, dict.fromkeys((spec.weights_seed, spec.order_seed))))
     with running(store, "train", spec) as run_id:
         model, history = network.train(spec, dataset, title=f"Training, seeds {seeds}")
+        _check_finite(model, history)
         row = network_row(model, f"{_plain(Path(dataset.name).stem)}-{seeds}", Inputs(), run_id)
         row.spec, row.spec_sha256, row.history = spec.to_dict(), key, history
         row.dataset = described(dataset, found_at(spec.dataset, data))
@@ -80,6 +83,17 @@ def train(store: Store, spec: CnnSpec, dataset: Any, data: Place = None) -> Netw
     stored = store.network_of(key) or store.network_with(row.sha256)
     assert stored is not None
     return stored
+
+
+def _check_finite(model: Any, history: dict[str, list[float]]) -> None:
+    """Raise `InputError` if a training has diverged: such a network can't be rebuilt."""
+    losses = [value for series in history.values() for value in series]
+    weights = (values for values in model.get_weights())
+    if not np.isfinite(losses).all() or not all(np.isfinite(each).all() for each in weights):
+        raise InputError(
+            "the training diverged, its loss isn't finite, so nothing is stored: choose a smaller "
+            "learning rate"
+        )
 
 
 def add_model(

@@ -22,6 +22,7 @@ from ..values import (
     FluctuationStart,
     Inputs,
     Start,
+    may_take,
     objective_of,
     seed_of,
     stages_of,
@@ -154,9 +155,8 @@ def _again(engine: Responding, oips: Sequence[Oip]) -> Iterator[Replay]:
 def _check_steps(oip: Oip) -> None:
     """Raise `OipError` if an OIP's ascents have other steps than it; they could ask for years."""
     stages = stages_of(oip.spec)
-    n_steps = sum(stage.n_epochs - 1 for stage in stages)
-    may_stop = oip.stop_reason != "n_epochs" or any(s.stop_with_convergence for s in stages)
-    if len(oip.trace) != oip.steps + 1 or not (oip.steps == n_steps or may_stop):
+    if len(oip.trace) != oip.steps + 1 or not may_take(stages, oip.steps, oip.stop_reason):
+        n_steps = sum(stage.n_epochs - 1 for stage in stages)
         raise OipError(f"{oip.row_name}: it took {oip.steps} steps, and its ascents have {n_steps}")
 
 

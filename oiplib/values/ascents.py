@@ -138,6 +138,23 @@ def report_steps_of(stages: Sequence[AscentSpec]) -> list[int]:
     return steps
 
 
+def may_take(stages: Sequence[AscentSpec], steps: int, stop_reason: str) -> bool:
+    """Whether ascents in a row can end after so many steps, and for this reason.
+
+    They take all of theirs, unless one may converge, or the gradient vanishes on the way.
+
+    Examples
+    --------
+    >>> may_take([AscentSpec(11), AscentSpec(21)], 30, "n_epochs")
+    True
+    >>> may_take([AscentSpec(11)], 9, "n_epochs"), may_take([AscentSpec(11)], 9, "silent")
+    (False, True)
+    """
+    most = sum(stage.n_epochs - 1 for stage in stages)
+    may_stop = stop_reason == "silent" or any(stage.stop_with_convergence for stage in stages)
+    return 0 <= steps <= most and (may_stop or steps == most)
+
+
 def climb_of(values: Any) -> AscentSpec | ClimbSpec:
     """An ascent, or several in a row, that `to_dict` took apart; `InputError` if it is none."""
     spec = Spec.from_dict(values)
