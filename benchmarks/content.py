@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Table, UniqueConstraint, select
 
-from oiplib.store.tables import Base
+from oiplib.store.base import Base
 
 Row = dict[str, Any]
 Content = dict[str, dict[str, Row]]

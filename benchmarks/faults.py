@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,9 @@ KINDS = ("process left", "unsound", "lost", "unequal", "leftover", "disorder")
 # After one of so many kills of a command comes `oip check`, which rebuilds the network in seconds.
 # All rows are read after every kill, and in the end compared with those of the unbroken study.
 CHECKED = 5
+
+# Whether somebody has ended this program.
+_STOPPED = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,6 @@ class Tally:
 
 def main() -> int:
     """Kill, report, and say by the exit status whether all is as it should be."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was begun is ended, too
     options = _options()
     wanted = _wanted(options)
     tallies = {name: Tally() for name in wanted}
@@ -114,6 +117,15 @@ def main() -> int:
         every = [Bench(folder / f"lane{k}", server, f"lane{k}_") for k in range(options.lanes)]
         benches = list(every)
         stack.callback(lambda: [bench.end() for bench in every])
+
+        def stop(*_: object) -> None:
+            """End what was begun, and keep what is known so far."""
+            _STOPPED.set()
+            for bench in every:
+                bench.end()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
         progress = stack.enter_context(bar(sum(wanted.values()), "Faults", "kills"))
 
         def kill(name: str) -> None:
@@ -127,7 +139,7 @@ def main() -> int:
 
         with ThreadPoolExecutor(options.lanes) as pool:
             list(pool.map(kill, wanted))
-    return int(any(tally.faults for tally in tallies.values()))
+    return int(_STOPPED.is_set() or any(tally.faults for tally in tallies.values()))
 
 
 def _kill_often(
@@ -150,12 +162,16 @@ def _kill_often(
     finally:
         tally.seconds_before = time.perf_counter() - began
     for k in range(1 if options.at else 10 * n):
-        if tally.kills >= n:
+        if tally.kills >= n or _STOPPED.is_set():
             break
         began, before, n_faults = time.perf_counter(), tally.kills, len(tally.faults)
         chance = random.Random(f"{options.seed} {scenario.name} {k}")
         kills = options.at or drawn(scenario, tally.n_writes, chance, n - before)
         tried(bench, scenario, kills, tally, is_checked=k % CHECKED == 0)
+        if _STOPPED.is_set():  # what was ended from outside says nothing
+            tally.kills = before
+            del tally.faults[n_faults:]
+            break
         if len(tally.faults) > n_faults:
             bench.keep(options.keep, f"{scenario.name}-{k}")
         tally.seconds += time.perf_counter() - began

@@ -94,6 +94,14 @@ def test_an_array_is_as_large_as_it_says(value, reason):
         unpacked(value)
 
 
+def test_an_array_may_be_larger_where_its_row_tells_its_size():
+    value = declared((300_000_000,), dtype="|u1")
+    with pytest.raises(OipError, match="no array of ours is as large"):
+        unpacked(value, "uint8", ("images",))
+    with pytest.raises(OipError, match="cut short"):
+        unpacked(value, "uint8", ("images",), {"images": 300_000_000})
+
+
 def test_a_stored_array_that_swells_is_told_with_its_row(copy, swelling):
     with closing(sqlite3.connect(copy)) as connection, connection:
         connection.execute("UPDATE oips SET image = ? WHERE id = 2", (swelling,))

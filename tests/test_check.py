@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from oiplib import PatternStart, Store
 from oiplib.cli import main
-from oiplib.store import Scan, Screening
-from oiplib.study.check import problems, sqlite_versions
+from oiplib.store import Scan, Screening, sqlite_versions
+from oiplib.study.check import problems
 from oiplib.study.rows import oip_key
 from oiplib.values import Channel, Spec, parse_objective, start_of
 

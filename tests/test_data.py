@@ -1,6 +1,7 @@
 """Data sets: as values, from users' files, and the published ones by all their routes."""
 
 import dataclasses
+import errno
 import gzip
 import hashlib
 import io
@@ -389,6 +390,18 @@ def test_without_a_folder_mnist_is_downloaded_and_kept(mnist, monkeypatch, tmp_p
     )
     monkeypatch.setenv("PATH", "")  # from now on only the cache is left
     np.testing.assert_array_equal(data.load("mnist").test_images, mnist.test_images)
+
+
+def test_a_full_disk_keeps_nobody_from_a_data_set(folder, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("OIP_CACHE", str(tmp_path))
+    monkeypatch.setattr(originals.gzip, "compress", full)
+    downloads = {"elsewhere": lambda original: original.read(folder)}
+    loaded = dataclasses.replace(MNIST, folders={}, downloads=downloads).load()
+    assert len(loaded.train_images) == 60000
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
 def test_a_damaged_cache_is_not_believed(folder, monkeypatch, tmp_path):

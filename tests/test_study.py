@@ -25,6 +25,7 @@ from oiplib.engine import network
 from oiplib.engine.images import standardized
 from oiplib.engine.tf import keras, tf
 from oiplib.study import questions
+from oiplib.study.check import problems
 from oiplib.study.networks import add_model
 from oiplib.values import AscentSpec, GridSpec, stages_of, start_of
 
@@ -333,3 +334,12 @@ def test_how_different_the_patterns_of_a_map_are(copy, tiny_study):
         assert np.corrcoef(row.images[0].ravel(), best.ravel())[0, 1] > 0.999
         different = row.unlike_losses[row.unlike_alike < row.null.threshold]
         assert row.unlike_loss == (different.max() if len(different) else None)
+
+
+def test_a_training_that_diverged_is_not_stored(tiny_spec, tmp_path):
+    """Such a network couldn't be rebuilt, and nothing of its database could be read."""
+    cnn = tiny_spec.cnn.replace(learning_rate=1e30, epochs=1)
+    with pytest.raises(InputError, match="the training diverged"):
+        Study(tmp_path / "new.db", tiny_spec.replace(cnn=cnn)).train()
+    assert Store(tmp_path / "new.db").networks() == []
+    assert list(problems(Store(tmp_path / "new.db"))) == []

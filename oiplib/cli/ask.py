@@ -203,8 +203,8 @@ def check(db: str | None) -> None:
 
     Exit status 1, and a line for each row that is wrong.
     """
-    from ..store import Store
-    from ..study.check import problems, sqlite_versions
+    from ..store import Store, sqlite_versions
+    from ..study.check import problems
 
     store = Store(db)
     n_problems = 0

@@ -8,6 +8,7 @@ from .find import ORDERS, ORIGINS, OipFilter
 from .merge import merge
 from .oips import Oips
 from .sound import check_environment, check_name, check_target
+from .sqlite import sqlite_versions
 from .tables import ROW_FIELDS, Layer, Network, Oip, Run, Rung, Scan, Screening, StoredStudy
 from .views import VIEWS
 
@@ -37,4 +38,5 @@ __all__ = [
     "check_target",
     "database_url",
     "merge",
+    "sqlite_versions",
 ]

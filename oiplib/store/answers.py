@@ -8,7 +8,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from .arrays import Array, NumpyArray, Packed, unpacked
-from .tables import IMAGE, Base, Layer, sizes_of
+from .base import Base
+from .tables import IMAGE, Layer, sizes_of
 
 
 class Reaction(Base):

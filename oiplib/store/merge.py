@@ -11,8 +11,9 @@ from sqlalchemy.orm import undefer
 from ..progress import bar
 from ..values import ScreeningSpec
 from .answers import Null, Reaction, Variety
+from .base import Base
 from .database import Store
-from .tables import Base, Layer, Network, Oip, Run, Rung, Scan, Screening, StoredStudy
+from .tables import Layer, Network, Oip, Run, Rung, Scan, Screening, StoredStudy
 
 
 def merge(target: Store, source: Store) -> dict[str, tuple[int, int]]:

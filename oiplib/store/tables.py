@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import cache
+from datetime import datetime
 from html import escape
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    DateTime,
-    Float,
     ForeignKey,
     Index,
-    Integer,
-    LargeBinary,
-    String,
     UniqueConstraint,
     event,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, mapped_column, relationship
-from sqlalchemy.orm.exc import DetachedInstanceError
-from sqlalchemy.types import JSON, TypeDecorator
+from sqlalchemy.orm import Mapped, MappedColumn, mapped_column, relationship
 
 from ..errors import OipError
 from ..values import Inputs, start_of
-from .arrays import Array, NumpyArray, Packed, unpacked
+from .arrays import Array, NumpyArray
+from .base import Base
 
 #: The names of an OIP's plain values.
 ROW_FIELDS = (
@@ -47,76 +40,9 @@ ROW_FIELDS = (
 )
 
 
-class UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC, whatever the database makes of time zones."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """UTC without a zone."""
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """UTC with its zone."""
-        return None if value is None else value.replace(tzinfo=UTC)
-
-    def result_processor(self, dialect: Any, coltype: Any) -> Any:
-        """As SQLAlchemy's own, with an error of ours where a file holds no moment."""
-        process = super().result_processor(dialect, coltype)
-        assert process is not None
-
-        def read(value: Any) -> Any:
-            try:
-                return process(value)
-            except (ValueError, TypeError, AttributeError, OverflowError):
-                raise OipError(f"{str(value)[:40]!r} is no moment") from None
-
-        return read
-
-
 def _large(dtype: str, *axes: str) -> MappedColumn[Any]:
     """A column of arrays that comes with `Store.oip` and `Store.oips` only."""
     return mapped_column(Array(dtype, *axes), deferred=True)
-
-
-class Base(DeclarativeBase):
-    """Base of all tables."""
-
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        dict[str, Any]: JSON,
-        datetime: UtcTime,
-        bytes: LargeBinary,
-    }
-
-    def __getattribute__(self, name: str) -> Any:
-        """A value of the row; an error of ours where it wasn't loaded, or is a damaged array.
-
-        Rows are handed out without a connection, so nothing is loaded later. An array is unpacked
-        when it is asked for the first time.
-        """
-        try:
-            value = super().__getattribute__(name)
-        except DetachedInstanceError:
-            raise OipError(
-                f"{name} of this {type(self).__name__.lower()} wasn't loaded: "
-                "ask the store for the row itself"
-            ) from None
-        if type(value) is Packed:
-            try:
-                value = vars(self)[name] = unpacked(*value, self.sizes())
-            except (OipError, TypeError) as error:  # a stranger's row may hold anything
-                raise OipError(f"{self.row_name}: {name}: {error}") from None
-        return value
-
-    @property
-    def row_name(self) -> str:
-        """What messages call the row."""
-        return f"{self.__tablename__} row {vars(self).get('id')}"
-
-    def sizes(self) -> dict[str, int]:
-        """How long the axes of the row's arrays must be, as far as the row tells."""
-        return {}
 
 
 #: The axes of an image.
@@ -138,42 +64,11 @@ def sizes_of(layer: Layer | None) -> dict[str, int]:
     return {"maps": layer.n_maps, **dict(zip(IMAGE, image, strict=True))}
 
 
-# Of a text but an architecture's, in characters.
-_LONGEST_TEXT = 1_000_000
-
-
-@event.listens_for(Base, "load", propagate=True)
-def _check_types(row: Base, _: Any) -> None:
-    """Raise `OipError` if a plain value isn't of its column's type: SQLite lets in anything."""
-    values = vars(row)
-    for name, kind, may_be_missing in _plain_columns(type(row)):
-        if name not in values:  # it wasn't asked for
-            continue
-        value = values[name]
-        if type(value) is not kind and not (value is None and may_be_missing):
-            wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
-            raise OipError(f"{row.row_name}: {name} is {str(value)[:40]!r}, and not {wanted}")
-        if type(value) is str and len(value) > _LONGEST_TEXT and name != "architecture":
-            raise OipError(f"{row.row_name}: {name} has {len(value):,} characters")
-
-
 # Of an image's side and a map's, and how many channels and maps there may be.
 _LARGEST_SIZES = {
     **dict.fromkeys(("image_height", "image_width", "map_height", "map_width"), 2**14),
     **dict.fromkeys(("image_channels", "n_maps"), 10**6),
 }
-
-
-@cache
-def _plain_columns(kind: type[Base]) -> list[tuple[str, type, bool]]:
-    """The columns of a table that hold numbers or texts: name, type, whether NULL is allowed."""
-    columns = [(attribute.key, attribute.columns[0]) for attribute in kind.__mapper__.column_attrs]
-    kinds = {Integer: int, BigInteger: int, Float: float, String: str}
-    return [
-        (name, kinds[type(column.type)], bool(column.nullable))
-        for name, column in columns
-        if type(column.type) in kinds
-    ]
 
 
 class Network(Base):

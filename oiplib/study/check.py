@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import Any
 
 import numpy as np
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, object_session, undefer
+from sqlalchemy.orm import Session, object_session
 
 from ..errors import OipError
 from ..progress import bar
@@ -59,31 +58,17 @@ from ..values import (
     stages_of,
     start_of,
 )
-from .replay import start_images
+from .responding import whole_row, wrong_responses
 from .rows import network_sha256, oip_key
 from .runs import KINDS, LONGEST_ERROR
 from .study import Study
 from .trainings import RELATIONS, WAYS
-
-# How far a response may be from the one that is stored, relative to the mean size of the map's
-# activations. Other processors round differently by about 1e-6.
-_TOLERANCE = 1e-4
-# The same, relative to the map of the layer that answers most: where large numbers cancel out.
-_ROUNDING = 1e-6
-
-# Where the file's header keeps the version of the SQLite that wrote it.
-_WRITER = 96
-# Versions in which a write-ahead log may be begun anew while another program writes to it.
-_RACE = (3, 7, 0), (3, 51, 2)
 
 # Nothing of ours is older.
 _FIRST_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 # Between the accuracy of the last epoch and that of the network.
 _ACCURACY = 0.02
-
-# OIPs whose responses are computed at a time.
-_GROUP = 2048
 
 
 def problems(store: Store) -> Iterator[str]:
@@ -98,40 +83,19 @@ def problems(store: Store) -> Iterator[str]:
         if store.is_sqlite:
             yield from _of_file(session)
         ids = {kind: session.scalars(select(kind.id).order_by(kind.id)).all() for kind in _CHECKS}
+        sound: dict[type[Any], set[int]] = {kind: set() for kind in _CHECKS}
         n_rows = sum(map(len, ids.values())) + len(ids[Oip])
         with bar(n_rows, "Check", "rows") as progress:
             for kind, check in _CHECKS.items():
                 for id in ids[kind]:
-                    yield from _of_row(session, kind, id, check)
+                    of_row = list(_of_row(session, kind, id, check))
+                    yield from of_row
+                    if not of_row:
+                        sound[kind].add(id)
                     progress.update(1)
-            for network in ids[Network]:
-                yield from _of_responses(store, session, network, progress)
-
-
-def sqlite_versions(store: Store) -> str:
-    """Which SQLite wrote a file last and which reads it, and what is known to be wrong with them.
-
-    Returns
-    -------
-    str
-        A line; empty for a database that is no SQLite file.
-    """
-    if not store.is_file:
-        return ""
-    with open(store.name, "rb") as file:
-        file.seek(_WRITER)
-        number = int.from_bytes(file.read(4), "big")
-    writer = number // 1_000_000, number // 1000 % 1000, number % 1000
-    with store.session() as session:
-        text = str(session.connection().exec_driver_sql("SELECT sqlite_version()").scalar())
-    reader = tuple(int(part) for part in text.split(".")[:3])
-    line = f"written last by SQLite {'.'.join(map(str, writer))}, read by {text}"
-    if any(_RACE[0] <= version <= _RACE[1] for version in (writer, reader)):
-        line += (
-            "; those before 3.51.3 can, very rarely, damage a file that several programs write at "
-            "the same time: keep copies"
-        )
-    return line
+            for network in sorted(sound[Network]):
+                study = Study(store, network=network)
+                yield from wrong_responses(study, session, sound[Oip], sound[Screening], progress)
 
 
 def _of_file(session: Session) -> Iterator[str]:
@@ -148,7 +112,7 @@ def _of_row(
 ) -> Iterator[str]:
     name, damages = f"{kind.__tablename__} row {id}: ", []
     try:
-        row = _whole(session, kind, id)
+        row = whole_row(session, kind, id)
         damages = list(_arrays(row))
         damages += _hashes(row)
         yield from (name + problem for problem in damages)
@@ -196,12 +160,6 @@ def _arrays(row: Any) -> Iterator[str]:
             other, known = lengths.setdefault(axis, (name, length))
             if known != length:
                 yield f"{name} has {length} {axis}, and {other} has {known}"
-
-
-def _whole(session: Session, kind: type[Any], id: int) -> Any:
-    """A row with all its columns."""
-    columns = [undefer(p.class_attribute) for p in kind.__mapper__.column_attrs if p.deferred]
-    return session.get(kind, id, options=columns)
 
 
 # --- rows ---
@@ -395,6 +353,8 @@ def _screening(row: Screening) -> Iterator[str]:
     yield from _made_by(row, "screen", "derive", "compare")
     if not np.array_equal(row.edges, histogram_edges(spec)):
         yield "the edges of its histogram aren't those of its spec"
+    if not row.top_indices.size:
+        yield "it has no top patterns"
     if row.histogram.shape[1] != len(row.edges) - 1:
         yield "its histogram has other classes than edges"
     if (row.histogram.sum(axis=1) != row.n_reacting).any():
@@ -507,130 +467,3 @@ _CHECKS: dict[type[Any], Callable[[Any], Iterator[str]]] = {
     Variety: _variety,
     Correspondence: _correspondence,
 }
-
-
-# --- responses ---
-
-
-def _of_responses(store: Store, session: Session, network: int, progress: Any) -> Iterator[str]:
-    """Whether the OIPs of a network have the losses that it gives them, and their starts."""
-    query = select(Oip.id).join(Oip.layer).where(Layer.network_id == network).order_by(Oip.id)
-    ids = session.scalars(query).all()
-    try:
-        study = Study(store, network=network)
-        study.model  # noqa: B018 - rebuilt once
-    except Exception:
-        return  # named already, as a row
-    try:
-        yield from _wrong_screenings(study, session)
-        for first in range(0, len(ids), _GROUP):
-            oips = [oip for id in ids[first : first + _GROUP] if (oip := _readable(session, id))]
-            if oips:
-                yield from _wrong_losses(study, oips)
-            progress.update(len(ids[first : first + _GROUP]))
-    except Exception as error:
-        reason = f"{type(error).__name__}: {str(error)[:200]}"
-        yield f"networks row {network}: it can't be computed with: {reason}"
-
-
-def _wrong_screenings(study: Study, session: Session) -> Iterator[str]:
-    """Which screenings don't have the response of each map to the pattern that suits it best."""
-    from ..engine.images import from_standard
-    from ..engine.patterns import pattern_images
-    from ..engine.responses import responses
-
-    layers = {layer.id: layer for layer in study.network.layers}
-    for row in session.scalars(select(Screening).where(Screening.layer_id.in_(layers))):
-        if not row.top_indices.size:  # of constant patterns nothing is left
-            continue
-        grid, name = ScreeningSpec.from_dict(row.spec).grid, layers[row.layer_id].name
-        best, told = row.top_indices[:, 0], row.top_responses[:, 0].astype(float)
-        if not ((row.first <= best) & (best < row.last)).all():
-            yield f"screenings row {row.id}: its top patterns aren't in the grid"
-            continue
-        images = from_standard(pattern_images(grid, best, study.image_shape), study.inputs)
-        of_layer = responses(study.model, [name], images)[name].astype(float)
-        maps = np.arange(len(best))
-        answers, sizes = of_layer[:, maps, maps]
-        allowed = _TOLERANCE * sizes + _ROUNDING * of_layer[1].max(axis=1)
-        for map in np.flatnonzero(np.abs(answers - told) > allowed):
-            yield (
-                f"screenings row {row.id}: map {map} responds to its best pattern with "
-                f"{answers[map]:g}, and not {told[map]:g}"
-            )
-            break
-
-
-def _readable(session: Session, id: int) -> Oip | None:
-    """An OIP whose row has no problem of its own."""
-    try:
-        oip: Oip = _whole(session, Oip, id)
-        return None if next(chain(_arrays(oip), _oip(oip)), None) else oip
-    except Exception:
-        return None
-    finally:
-        session.expunge_all()
-
-
-def _wrong_losses(study: Study, oips: list[Oip]) -> Iterator[str]:
-    """Which losses aren't those of the image and its start, and whose start had no gradient."""
-    images = np.array([oip.image for oip in oips])
-    starts = start_images([start_of(oip.start) for oip in oips], images.shape[1:], study.inputs)
-    for of_what, shown, stored in (
-        ("its loss", images, [oip.loss for oip in oips]),
-        ("the loss of its start", starts, [float(oip.trace[0]) for oip in oips]),
-    ):
-        responses, sizes = _responses(study, oips, shown)
-        for oip, response, size, loss in zip(oips, responses, sizes, stored, strict=True):
-            if not abs(response - loss) <= size:
-                yield f"oips row {oip.id}: {of_what} is {response:.6g}, not {loss:.6g}"
-    yield from _wrong_origins(study, oips, starts)
-
-
-def _responses(study: Study, oips: list[Oip], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each OIP's objective answers to an image, and how far rounding may carry it."""
-    from ..engine.objectives import responses_of
-    from ..engine.responses import activations, responses
-
-    of_maps = [i for i, oip in enumerate(oips) if oip.map is not None]
-    answers, sizes = np.empty(len(oips)), np.empty(len(oips))
-    if of_maps:
-        names = sorted({oips[i].layer.name for i in of_maps})
-        of_layers = responses(study.model, names, images[of_maps])
-        for k, i in enumerate(of_maps):
-            of_layer = of_layers[oips[i].layer.name][:, k].astype(float)
-            answers[i], size = of_layer[:, oips[i].map]
-            sizes[i] = _TOLERANCE * size + _ROUNDING * of_layer[1].max()
-    for i, oip in enumerate(oips):
-        if oip.map is None:
-            objective = objective_of(oip.objective)
-            values = activations(study.model, objective.layers, images[i : i + 1])
-            (answers[i],), (size,) = responses_of(objective, values)
-            largest = max(np.abs(of_layer).max() for of_layer in values.values())
-            sizes[i] = _TOLERANCE * size + _ROUNDING * largest
-    return answers, sizes
-
-
-def _wrong_origins(study: Study, oips: list[Oip], starts: np.ndarray) -> Iterator[str]:
-    """A revival's start gives no gradient; with ReLU that is one without a response."""
-    from ..engine.ascent import have_no_gradient
-
-    doubtful: dict[str, list[int]] = {}
-    for i, oip in enumerate(oips):
-        if oip.origin == "revival" or not oip.trace[0] > 0:
-            # All maps of a layer are asked together; another objective is alone.
-            subject = oip.objective if oip.map is None else ""
-            doubtful.setdefault(f"{oip.layer.name} {subject}", []).append(i)
-    for of_subject in doubtful.values():
-        first = oips[of_subject[0]]
-        is_map = first.map is not None
-        engine = (
-            study.engine_of(first.layer.name)
-            if is_map
-            else study.target(objective_of(first.objective))
-        )
-        maps = np.array([oips[i].map or 0 for i in of_subject])
-        dead = have_no_gradient(engine, starts[of_subject], maps)
-        for i, is_dead in zip(of_subject, dead, strict=True):
-            if is_dead != (oips[i].origin == "revival"):
-                yield f"oips row {oips[i].id}: its origin isn't {oips[i].origin}"
