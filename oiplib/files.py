@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -13,7 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from .errors import InputError, OipError
+from .processes import machine
 
 
 def check_target(path: str | os.PathLike[str], kind: str = "file") -> Path:
@@ -78,7 +82,7 @@ def replacing(path: str | os.PathLike[str], kind: str = "file") -> Iterator[Path
     scratch = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".oip-", dir=target.parent))
+        scratch = _scratch(target.parent)
         yield scratch / target.name
         if target.is_dir():
             target.rmdir()  # only an empty one
@@ -124,6 +128,19 @@ def write(path: str, work: Callable[[IO[Any]], object]) -> None:
             target.write_bytes(buffer.getvalue())
     except OSError as error:
         raise _failed(path, error) from None
+
+
+def _scratch(around: Path) -> Path:
+    """A fresh folder in another one, where those that killed processes have left are removed.
+
+    Its name says whose it is, so that nothing else can be taken for one.
+    """
+    prefix = f".oip-{machine()}-"
+    for left in around.glob(f"{prefix}*"):
+        of_process = re.fullmatch(rf"{prefix}(\d{{1,9}})-\w{{8}}", left.name)
+        if of_process and not psutil.pid_exists(int(of_process[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=around))
 
 
 def _failed(path: str | os.PathLike[str], error: OSError) -> OipError:

@@ -10,6 +10,7 @@ import pytest
 
 from oiplib import InputError, OipError, Store
 from oiplib.files import check_target, replacing, write
+from oiplib.processes import machine
 from oiplib.publish import book
 
 OWN = "years of work"
@@ -96,6 +97,23 @@ def test_an_error_leaves_the_target_as_it_was(tmp_path):
         fail()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".oip-{machine()}-{ended.pid}-abcd_123"
+    others = [
+        tmp_path / f".oip-{machine()}-{os.getpid()}-abcd_123",  # it is still at work
+        tmp_path / f".oip-{'0' * 16}-{ended.pid}-abcd_123",  # on another machine, perhaps, too
+        tmp_path / ".oip-notes",
+    ]
+    for folder in (left, *others):
+        folder.mkdir()
+        (folder / "thesis.txt").write_text(OWN)
+    write(str(tmp_path / "file"), lambda file: file.write(b"new"))
+    assert not left.exists()
+    assert [(folder / "thesis.txt").read_text() for folder in others] == [OWN] * 3
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
+from ..processes import this_process, was_killed
 from .answers import Correspondence, Null, Reaction, Variety
-from .processes import this_process, was_killed
 from .reader import Reader, same_row, screenings_of
 from .sound import all_rows, check_image, check_target
 from .tables import Layer, Network, Oip, Run, Scan, Screening, StoredStudy

@@ -1,4 +1,4 @@
-"""Which process works on a run, so that a later one can tell whether it was killed."""
+"""Which process made something, so that a later one can tell whether it was killed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ import psutil
 _TOLERANCE = 2.0
 
 
+def machine() -> str:
+    """A name for this machine that doesn't tell its own: 16 hexadecimal digits."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:16]
+
+
 def this_process() -> dict[str, Any]:
-    """The machine, without its name, the process's number there, and when it began."""
+    """The machine, the process's number there, and when it began."""
     return {
-        "machine": hashlib.sha256(platform.node().encode()).hexdigest()[:16],
+        "machine": machine(),
         "pid": os.getpid(),
         "began": psutil.Process().create_time(),
     }
@@ -24,7 +29,7 @@ def this_process() -> dict[str, Any]:
 
 def was_killed(process: Any) -> bool:
     """Whether a process of this machine has ended; False where nobody can tell."""
-    if not isinstance(process, dict) or process.get("machine") != this_process()["machine"]:
+    if not isinstance(process, dict) or process.get("machine") != machine():
         return False
     pid, began = process.get("pid"), process.get("began")
     if type(pid) is not int or type(began) is not float:
