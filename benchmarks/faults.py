@@ -251,6 +251,8 @@ def _killed(
     """Let a command begin, and kill it; False if it ended before."""
     at = kill.at if isinstance(kill.at, int) else 0
     process = bench.started(scenario.command, at, scenario.is_fresh)
+    if not at:
+        bench.wait_for_begin(process)
     status = process.ended(LONGEST if at else kill.at * unbroken.seconds)
     if status is None and at:
         note("disorder", f"goes on after {LONGEST} s")
@@ -310,8 +312,8 @@ def _after_end(bench: Bench, unbroken: Unbroken) -> Iterator[tuple[str, str]]:
         elif unbroken.files[name] and files[name] != unbroken.files[name]:
             yield "unequal", f"{name} holds something else"
     yield from (("disorder", f"{run}, though nothing does") for run in sorted(set(bench.running())))
-    if bench.tracebacks():
-        yield "disorder", "a traceback is shown"
+    for place in bench.tracebacks():
+        yield "disorder", f"a traceback is shown, of {place}"
 
 
 def _plain(name: str) -> str:

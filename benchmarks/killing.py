@@ -98,10 +98,12 @@ def act(plan: Plan) -> None:
     try:
         with _calls_of_sqlite(writes):
             name, *arguments = plan.command
+            # Signals that come before this line aren't the command's to answer.
+            os.write(journal, (json.dumps(["begins", os.getpid()]) + "\n").encode())
             if name in FUNCTIONS:
                 FUNCTIONS[name](*arguments)
             else:
-                oiplib.cli.main(list(plan.command))
+                oiplib.cli.main(list(plan.command), prog_name="oip")
     finally:
         writes.counts = False
         os.write(journal, (json.dumps(["writes", writes.n]) + "\n").encode())

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -195,6 +196,13 @@ class Bench:
         self._last = Command(plan, is_fresh)
         return self._last
 
+    def wait_for_begin(self, process: Command) -> None:
+        """Wait until a command that was started begins its work."""
+        until = time.monotonic() + LONGEST
+        while ["begins", process.pid] not in self._journaled() and time.monotonic() < until:
+            if process.ended(0.01) is not None:
+                return
+
     def done(self, command: Sequence[str], is_fresh: bool = False) -> float:
         """Do a command to its end; returns the seconds that it took."""
         began = time.perf_counter()
@@ -316,9 +324,11 @@ class Bench:
         lines = self._printed().split("\n")
         return next((line for line in reversed(lines) if line.strip()), "")
 
-    def tracebacks(self) -> int:
-        """How many tracebacks were printed."""
-        return self._printed().count("Traceback (most")
+    def tracebacks(self) -> list[str]:
+        """Where the tracebacks that were printed end: file, line and function."""
+        _, *printed = self._printed().split("Traceback (most")
+        places = (re.findall(r'File "(.*?)", (line \d+, in .*)', each) for each in printed)
+        return [f"{Path(of[-1][0]).name}, {of[-1][1]}" for of in places if of]
 
     def _printed(self) -> str:
         log = Path(f"{self.journal}.log")

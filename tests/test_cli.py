@@ -263,3 +263,25 @@ def test_failures_leave_nothing_half_written(oip_here, tmp_path, db):
     oip_here("show", 1, "--db", db, "--npy", "no/folder.npy", check=2)
     assert Path(db).read_bytes() == before
     assert not list(tmp_path.iterdir())
+
+
+_PRESSED_WHILE_LOADING = """
+import os, signal, sys
+
+class Pressed:
+    def find_spec(self, name, path=None, target=None):
+        if name == "oiplib.cli.make":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Pressed())
+from oiplib.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_commands_are_loaded_shows_no_traceback():
+    done = subprocess.run(
+        [sys.executable, "-c", _PRESSED_WHILE_LOADING], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: stopped before anything was begun\n"
