@@ -18,7 +18,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -82,6 +82,8 @@ class Case:
     args: tuple[str, ...] | None = None
     #: Whether it has today's schema and layout, so that reading leaves it as it is.
     is_ours: bool = True
+    #: The number of the older schema whose kept file it was made from.
+    schema: int = 0
 
 
 def make_sound(folder: Path) -> None:
@@ -441,7 +443,7 @@ class Cases:
     def _older(self, folder: Path, rng: random.Random, place: int) -> Case:
         """Files of older schemas: damaged before they are upgraded."""
         number = rng.randint(1, 9)
-        (folder / "hostile.db").write_bytes(_old(number))
+        (folder / "hostile.db").write_bytes(old(number))
         path = folder / "hostile.db"
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("PRAGMA ignore_check_constraints = ON")
@@ -452,7 +454,7 @@ class Cases:
             with suppress(sqlite3.Error):
                 self._set(connection, table, column, self._row(connection, table, rng), value)
         what = f"schema {number}, {table}.{column} = {shown(value)}"
-        return Case("older", what, is_ours=False)
+        return Case("older", what, is_ours=False, schema=number)
 
     def _no_database(self, folder: Path, rng: random.Random, place: int) -> Case:
         """What isn't a database at all."""
@@ -490,10 +492,10 @@ class Cases:
     def _names(self, folder: Path, rng: random.Random, place: int) -> Case:
         """The sound database, or one to be upgraded, in a file of a strange name."""
         name, is_old = self._nth(_NAMES, place // 2), bool(place % 2)
-        (folder / name).write_bytes(_old(9) if is_old else self.content)
+        (folder / name).write_bytes(old(9) if is_old else self.content)
         what = f"{name[:40]!r}" + " of schema 9" * is_old
-        commands = ("merge", "export")
-        return Case("names", what, "sound", file=name, is_ours=not is_old, commands=commands)
+        case = Case("names", what, "sound", file=name, commands=("merge", "export"))
+        return replace(case, is_ours=False, schema=9) if is_old else case
 
     def _other(self, folder: Path, rng: random.Random, place: int) -> Case:
         """Data sets and models."""
@@ -518,7 +520,8 @@ def _may_be(name: str, value: Any) -> bool:
     return bool(least <= (len(value) if isinstance(value, str) else value) <= most)
 
 
-def _old(number: int) -> bytes:
+def old(number: int) -> bytes:
+    """The kept database of an older schema."""
     return lzma.decompress((SCHEMAS / f"schema-{number}.db.xz").read_bytes())
 
 
