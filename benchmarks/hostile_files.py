@@ -431,7 +431,7 @@ class Cases:
         """What SQLite reads otherwise than in the sound file, if it can be known, or nothing."""
         try:
             found = self._values(path)
-        except (sqlite3.Error, OverflowError):
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError):
             return "SQLite can't read it"
         sound = self._values(self.sound / "sound.db")
         for table, column, id in sorted(found.keys() | sound.keys()):

@@ -200,6 +200,8 @@ def line(seed: int, number: int) -> Line:
     n_wrong = rng.choice([0, 1, 1, 1, 2]) if command not in SLOW else rng.choice([1, 1, 2])
     chosen = [p for p in params if p.name != "db" and (p.required or rng.random() < 0.25)]
     able = [p for p in params if VALUES.get(str(p.name), ([], []))[1]]
+    if command in SLOW and command != "train":  # where it isn't looked at soon, all would be done
+        able = [p for p in able if p.name not in ("data", "spec")]
     wrong = rng.sample(able, min(n_wrong, len(able)))
     chosen += [p for p in wrong if p not in chosen]
     words: list[str] = []
@@ -236,7 +238,8 @@ def _add(
     if not is_wrong and not right:
         return
     value = rng.choice(list(wrong if is_wrong else right))
-    if name == "db" and made.command in CREATING and value in _NEW:
+    makes_it = name == "target" or (name == "db" and made.command in CREATING)
+    if makes_it and value in _NEW:
         value = "noise.db"
     if name == "data" and made.command != "train":
         return  # it is looked at when it is needed, which takes long

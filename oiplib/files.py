@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -79,21 +79,38 @@ def replacing(path: str | os.PathLike[str], kind: str = "file") -> Iterator[Path
         If the disk is full.
     """
     target = check_target(path, kind)
-    scratch = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = _scratch(target.parent)
-        yield scratch / target.name
-        if target.is_dir():
-            target.rmdir()  # only an empty one
-        if target.is_file():
-            shutil.copymode(target, scratch / target.name)
-        (scratch / target.name).replace(target)
+        with scratch_in(target.parent) as scratch:
+            yield scratch / target.name
+            if target.is_dir():
+                target.rmdir()  # only an empty one
+            if target.is_file():
+                shutil.copymode(target, scratch / target.name)
+            (scratch / target.name).replace(target)
     except OSError as error:
         raise _failed(path, error) from None
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_other(path: str | None, others: Sequence[str], what: str) -> None:
+    """Raise `InputError` if a file to be written is one of some others, by whatever name.
+
+    Parameters
+    ----------
+    path
+        None, or ``-``, is none of them.
+    others
+        Those that there are not count by their path.
+    what
+        What messages call the others, such as ``the database``.
+    """
+    for other in others if path not in (None, "-") else ():
+        try:
+            is_same = os.path.samefile(str(path), other)
+        except (OSError, ValueError):
+            is_same = os.path.realpath(str(path)) == os.path.realpath(other)
+        if is_same:
+            raise InputError(f"{_shown(str(path))} is {what}: name another file")
 
 
 def write(path: str, work: Callable[[IO[Any]], object]) -> None:
@@ -130,17 +147,23 @@ def write(path: str, work: Callable[[IO[Any]], object]) -> None:
         raise _failed(path, error) from None
 
 
-def _scratch(around: Path) -> Path:
-    """A fresh folder in another one, where those that killed processes have left are removed.
+@contextmanager
+def scratch_in(around: Path) -> Iterator[Path]:
+    """A fresh folder in another one, removed at the end.
 
-    Its name says whose it is, so that nothing else can be taken for one.
+    Its name says whose it is, so that nothing else can be taken for one. Those that killed
+    processes have left there are removed at the beginning.
     """
     prefix = f".oip-{machine()}-"
     for left in around.glob(f"{prefix}*"):
         of_process = re.fullmatch(rf"{prefix}(\d{{1,9}})-\w{{8}}", left.name)
         if of_process and not psutil.pid_exists(int(of_process[1])):
             shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=around))
+    scratch = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=around))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _failed(path: str | os.PathLike[str], error: OSError) -> OipError:

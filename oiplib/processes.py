@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,9 +16,19 @@ import psutil
 _TOLERANCE = 2.0
 
 
+@cache
 def machine() -> str:
-    """A name for this machine that doesn't tell its own: 16 hexadecimal digits."""
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:16]
+    """A name for where the numbers of processes are those of this one: 16 hexadecimal digits.
+
+    Containers may share a machine's name, and see other processes; machines may have one name,
+    too. The name can't be told from it.
+    """
+    parts = [platform.node()]
+    with suppress(OSError):
+        parts.append(Path("/etc/machine-id").read_text())
+    with suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def this_process() -> dict[str, Any]:

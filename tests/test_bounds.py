@@ -5,10 +5,12 @@ import json
 import sqlite3
 import struct
 import tracemalloc
+import warnings
 import zipfile
 import zlib
 from contextlib import closing, contextmanager
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ from oiplib.engine import network
 from oiplib.engine.tf import keras
 from oiplib.store.arrays import packed, unpacked
 from oiplib.study.check import problems
-from oiplib.values import AscentSpec, FluctuationSpec, parsed, start_of
+from oiplib.values import AscentSpec, ClimbSpec, FluctuationSpec, parsed, start_of
 
 MEGABYTE = 2**20
 
@@ -126,7 +128,7 @@ def test_a_network_without_its_weights_is_refused_before_it_is_built():
     architecture, weights = dense(10)
     assert network.unpack(architecture, weights).output_shape == (None, 10)
     for units in (2_000_000_000, 2**62):
-        with little_memory(), pytest.raises(OipError, match="weights, and there are"):
+        with little_memory(), pytest.raises(OipError, match="bytes, and there are"):
             network.unpack(*dense(units))
     # What was refused is not made by whatever comes next.
     with little_memory():
@@ -182,8 +184,172 @@ def test_a_model_file_that_asks_for_more_weights_than_it_has_is_refused(tmp_path
         for name in small.namelist():
             content = small.read(name).replace(b'"units": 10', b'"units": 2000000000')
             large.writestr(name, content)
-    with little_memory(), pytest.raises(InputError, match="weights, and there are"):
+    with little_memory(), pytest.raises(InputError, match="bytes, and there are"):
         network.load(tmp_path / "large.keras")
+
+
+def _at_kernel(change):
+    """A change to the HDF5 file that holds a model's weights: of the first array in it."""
+
+    def changed(file):
+        names = []
+        file.visit(names.append)
+        kernel = next(name for name in names if getattr(file[name], "shape", ()) == (64, 10))
+        parent, _, name = kernel.rpartition("/")
+        change(file[parent], name)
+
+    return changed
+
+
+def _replaced(make):
+    def change(group, name):
+        del group[name]
+        make(group, name)
+
+    return _at_kernel(change)
+
+
+def _virtual(group, name):
+    layout = h5py.VirtualLayout((64, 10), "f4")
+    layout[:] = h5py.VirtualSource("secret.h5", "x", (64, 10))
+    group.create_virtual_dataset(name, layout)
+
+
+HOSTILE_HDF5 = {
+    "chunks that aren't there": (
+        _replaced(lambda g, n: g.create_dataset(n, (7 * 2**27,), "f4", chunks=(2**20,))),
+        "MB of weights, and doesn't",
+    ),
+    "external storage": (
+        _replaced(lambda g, n: g.create_dataset(n, (64, 10), "f4", external=[("s", 0, 2560)])),
+        "lies in another file",
+    ),
+    "a virtual array": (_replaced(_virtual), "lies in another file"),
+    "an external link": (
+        _replaced(lambda g, n: g.__setitem__(n, h5py.ExternalLink("secret.h5", "/x"))),
+        "a link to what lies elsewhere",
+    ),
+    "a soft link": (
+        _replaced(lambda g, n: g.__setitem__(n, h5py.SoftLink("/"))),
+        "a link to what lies elsewhere",
+    ),
+    "texts": (
+        _replaced(lambda g, n: g.create_dataset(n, (3,), h5py.string_dtype())),
+        "holds no numbers",
+    ),
+    "many names of one array": (
+        _at_kernel(lambda g, n: [g.__setitem__(f"{n}{i}", g[n]) for i in range(2000)]),
+        "MB of weights, and doesn't",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def small_models(tmp_path_factory):
+    """A small model, as .keras and as .h5."""
+    folder = tmp_path_factory.mktemp("models")
+    network.unpack(*dense(10)).save(folder / "small.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.unpack(*dense(10)).save(folder / "small.h5")
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+@pytest.mark.parametrize("what", HOSTILE_HDF5)
+def test_weights_that_lie_elsewhere_or_are_not_there_are_refused(
+    small_models, tmp_path, what, ending
+):
+    change, reason = HOSTILE_HDF5[what]
+    path = tmp_path / f"hostile.{ending}"
+    content = io.BytesIO((small_models / f"small.{ending}").read_bytes())
+    if ending == "keras":
+        with zipfile.ZipFile(content) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        content = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(content, "r+") as file:
+        change(file)
+    if ending == "keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, member in members.items():
+                is_changed = name == "model.weights.h5"
+                archive.writestr(name, content.getvalue() if is_changed else member)
+    else:
+        path.write_bytes(content.getvalue())
+    assert network.load(small_models / f"small.{ending}").count_params() == 650
+    with little_memory(), pytest.raises(InputError, match=reason):
+        network.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("assets/words.txt", b"words", "which no network that takes images needs"),
+        ("config.json", b"{}", "holds a part twice"),
+        ("model.weights.h5", bytes(100 * MEGABYTE), "packed so tightly"),
+    ],
+)
+def test_an_archive_with_more_than_a_model_is_refused(
+    small_models, tmp_path, name, content, reason
+):
+    path = tmp_path / "hostile.keras"
+    with (
+        zipfile.ZipFile(small_models / "small.keras") as small,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as large,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # of a part that is there twice
+        for part in small.namelist():
+            if part != name or len(content) < 100:
+                large.writestr(part, small.read(part))
+        large.writestr(name, content)
+    with little_memory(), pytest.raises(InputError, match=reason):
+        network.load(path)
+
+
+@pytest.mark.parametrize("kind", ["__numpy__", "__tensor__"])
+def test_an_array_inside_an_architecture_holds_numbers(kind):
+    architecture, weights = dense(10)
+    layers = json.loads(architecture)
+    value = {"class_name": kind, "config": {"value": [0], "dtype": "S1500000000"}}
+    layers["config"]["layers"][1] = {
+        **layers["config"]["layers"][1],
+        "class_name": "Rescaling",
+        "config": {"name": "flatten", "scale": value},
+    }
+    with little_memory(), pytest.raises(OipError, match="no numbers"):
+        network.unpack(json.dumps(layers), weights)
+
+
+def test_first_weights_are_not_drawn(monkeypatch):
+    """Those of a network that is loaded are to come; to draw the first ones could take minutes."""
+
+    def drawn(*args, **kwargs):
+        raise AssertionError
+
+    image = keras.Input((8, 8, 1))
+    layer = keras.layers.Dense(10, kernel_initializer="orthogonal")
+    model = keras.Model(image, layer(keras.layers.Flatten()(image)))
+    architecture, weights = network.pack(model)
+    monkeypatch.setattr(keras.initializers.Orthogonal, "__call__", drawn)
+    model = network.unpack(architecture, weights)
+    assert network.pack(model) == (architecture, weights)
+
+
+def test_an_image_of_too_many_pixels_is_refused(copy):
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("UPDATE networks SET image_height = 15800, image_width = 15800")
+    with little_memory(), pytest.raises(OipError, match="image_height x image_width x image_ch"):
+        Store(copy).oip(2)
+
+
+def test_a_trace_of_too_many_steps_is_refused(copy):
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("UPDATE oips SET steps = 249000000 WHERE id = 2")
+    with little_memory(), pytest.raises(OipError, match="16,777,216 are the most"):
+        Store(copy).oip(2).trace  # noqa: B018 - it is unpacked here
+    with pytest.raises(InputError, match="takes at most 16,777,216 steps"):
+        ClimbSpec((AscentSpec(10**6),) * 20)
 
 
 def test_a_network_of_very_many_layers_is_refused():
@@ -232,6 +398,7 @@ def test_numbers_are_bounded(make, reason):
         ("[" + "0," * 3_000_000 + "0]", "are the most"),
         ("[NaN]", "NaN is no number"),
         ("[-Infinity]", "Infinity is no number"),
+        ("[1e999]", "1e999 is no number"),
         ("1" * 5000, "can't be read"),
         ("{", "can't be read"),
         (7, "a JSON text is needed"),

@@ -76,6 +76,7 @@ OIP_DAMAGES = [
     ("map = 'one'", None, "map is 'one', and not a whole number"),
     ("origin = x'00'", None, "origin is "),
     ("stop_reason = 'converged'", None, "it can't have ended by 'converged'"),
+    ("created = '2026-01-02 00:00:00.000000'", None, "it was created before run"),
     ("origin = CASE origin WHEN 'revival' THEN 'pattern' ELSE 'revival' END", None, "its origin"),
 ]
 OTHER_DAMAGES = [
@@ -255,6 +256,7 @@ def test_a_loss_that_is_wrong_by_a_thousandth_is_told(forged):
             "oips row 2: no scan that is stored has found it",
         ),
         ("UPDATE rungs SET number = number + 100", "its rungs aren't numbered from 0 on"),
+        ("UPDATE runs SET seconds = 1e300", "it took 1e+300 seconds"),
     ],
 )
 def test_what_belongs_to_searches_is_told(copy, sql, told):
@@ -277,6 +279,65 @@ def test_a_losing_end_and_a_wrong_response_of_a_pattern_are_told(copy):
     lines = list(problems(Store(copy)))
     assert any(line.startswith(told) for line in lines)
     assert any("screenings row 1: map 0 responds to its best pattern" in line for line in lines)
+
+
+def test_top_patterns_that_are_none_are_told(copy):
+    with Store(copy, create=True).session(writes=True) as session:
+        screening = session.get(Screening, 1)
+        indices, answers = screening.top_indices.copy(), screening.top_responses.copy()
+        indices[:, 1:], answers[:, 1:] = 10**15, 1e30
+        screening.top_indices, screening.top_responses = indices, answers
+    lines = list(problems(Store(copy)))
+    assert "screenings row 1: its top patterns aren't in the grid, each once" in lines
+    assert any("aren't in the order of what maps answer to them" in line for line in lines)
+
+
+def test_a_last_image_on_the_way_that_is_another_is_told(forged, tiny_study):
+    with_frames = next(oip.id for oip in tiny_study.oips(best=True) if len(oip.frames))
+
+    def change(oip):
+        oip.frames = np.full_like(oip.frames, 7)
+
+    told = "its last image on the way isn't the one that it ended with"
+    assert f"oips row {with_frames}: {told}" in forged(change, with_frames)
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "loss"])
+def test_a_history_with_markup_or_without_an_end_is_told(copy, name):
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        (text,) = connection.execute("SELECT history FROM networks WHERE id = 1").fetchone()
+        history = json.loads(text)
+        history[name] = [1.0] * len(history["loss"])
+        changed = json.dumps(history)
+        if name == "loss":
+            changed = changed.replace("[1.0", "[1e999", 1)
+        connection.execute("UPDATE networks SET history = ? WHERE id = 1", (changed,))
+    told = "1e999 is no number" if name == "loss" else "is no name for"
+    assert any(told in line for line in problems(Store(copy)))
+
+
+@pytest.mark.parametrize("column", ["image", "created", "spec"])
+def test_what_is_missing_is_told(copy, oip, column):
+    """Whoever takes out what keeps NULL away, and puts it back, leaves our layout."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'oips'").fetchone()
+        kind = {"image": "BLOB", "created": "DATETIME", "spec": "JSON"}[column]
+        open_sql = sql.replace(f"{column} {kind} NOT NULL", f"{column} {kind}")
+        assert open_sql != sql
+        for text, change in (
+            (open_sql, f"UPDATE oips SET {column} = NULL WHERE id = 2"),
+            (sql, ""),
+        ):
+            connection.execute("PRAGMA writable_schema = RESET")
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'oips'", (text,))
+            (version,) = connection.execute("PRAGMA schema_version").fetchone()
+            connection.execute(f"PRAGMA schema_version = {version + 1}")
+            connection.execute("PRAGMA writable_schema = RESET")
+            connection.execute(change)
+    assert f"oips row 2: {column} is missing" in list(problems(Store(copy)))
+    done = oip("show", 2, "--db", copy, check=1)
+    assert done.stderr == f"Error: oips row 2: {column} is missing; 'oip check' tells all\n"
 
 
 def test_an_oip_under_another_layer_is_told(forged, tiny_study):

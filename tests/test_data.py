@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from oiplib import InputError, OipError
-from oiplib.engine import data, originals
+from oiplib.engine import data, npz, originals
 from oiplib.engine.cifar import CIFAR_10
 from oiplib.engine.data import Dataset
 from oiplib.engine.mnist import FASHION_MNIST, MNIST
@@ -244,6 +244,21 @@ def test_what_is_no_data_set_is_refused_in_one_line(changed, message, tmp_path):
         data.load(str(path))
     assert "toys.npz" in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_arrays_that_swell_together_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz, "_LARGE", 2**20)
+    images, labels = np.zeros((600, 32, 32), np.uint8), np.zeros(600, int)
+    named = {"x_train": images, "x_test": images, "y_train": labels, "y_test": labels}
+    with pytest.raises(InputError, match="as no images can be"):
+        data.load(str(saved(tmp_path / "toys.npz", np.savez_compressed, **named)))
+    assert data.load(str(saved(tmp_path / "toys.npz", **named))).n_classes == 1
+
+
+def test_names_of_classes_are_no_books(tmp_path):
+    names = np.array(["a" * 200_000, "b" * 200_000, "c"])
+    with pytest.raises(InputError, match="class_names has 2 MB, and can have 1"):
+        data.load(str(saved(tmp_path / "toys.npz", class_names=names)))
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5, 1), (4, 1, 32, 3), (4, 6, 5, 7), (4, 2, 9, 9)])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oiplib import InputError, OipError, Store
-from oiplib.files import check_target, replacing, write
+from oiplib.files import check_target, replacing, scratch_in, write
 from oiplib.processes import machine
 from oiplib.publish import book
 
@@ -113,6 +113,9 @@ def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path):
         (folder / "thesis.txt").write_text(OWN)
     write(str(tmp_path / "file"), lambda file: file.write(b"new"))
     assert not left.exists()
+    left.mkdir()  # and by an upgrade
+    with scratch_in(tmp_path):
+        assert not left.exists()
     assert [(folder / "thesis.txt").read_text() for folder in others] == [OWN] * 3
 
 
@@ -167,3 +170,48 @@ def test_where_nobody_reads_on_the_work_still_ends_well(copy, tmp_path):
     command = f"'{program}' query --db '{copy}' --format json | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[\n", "")
+
+
+def test_containers_that_share_a_name_are_told_apart(monkeypatch):
+    """Each has its own numbers of processes, so what one has left isn't the other's to remove."""
+    here = machine()
+    monkeypatch.setattr(os, "readlink", lambda path: "pid:[4026539999]")
+    assert machine.__wrapped__() != here
+
+
+def test_no_command_writes_over_its_database(oip_here, copy, tmp_path):
+    before = copy.read_bytes()
+    link = tmp_path / "link.csv"
+    link.symlink_to(copy)
+    for name in (copy, link, f"{copy}-wal"):
+        for line in (
+            ("query", "--format", "csv", "--out", name),
+            ("show", 1, "--png", name),
+            ("show", 1, "--npy", name),
+        ):
+            done = oip_here(*line, "--db", copy)
+            assert (done.returncode, done.stderr) == (
+                2,
+                f"Error: {name} is the database: name another file\n",
+            )
+    assert copy.read_bytes() == before
+
+
+def test_two_results_do_not_go_into_one_file(oip_here, copy):
+    done = oip_here("show", 1, "--npy", "one", "--png", "./one", "--db", copy)
+    assert done.returncode == 2
+    assert "is what --npy names, too" in done.stderr
+
+
+def test_a_database_is_not_merged_with_itself_by_another_name(oip_here, copy):
+    other = copy.with_name("linked.db")
+    other.symlink_to(copy)
+    done = oip_here("merge", copy, other)
+    assert done.returncode == 2
+    assert "is the database to merge into" in done.stderr
+
+
+def test_an_empty_text_names_no_database(oip_here):
+    done = oip_here("query", "--db", "")
+    assert done.returncode == 2
+    assert done.stderr.endswith("an empty text names no database: name a file or a URL\n")

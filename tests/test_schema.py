@@ -1,10 +1,13 @@
 """Databases of each earlier schema, made by the code of their time, are brought up whole."""
 
+import io
 import json
 import re
 import sqlite3
+import struct
 import subprocess
 import sys
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -319,9 +322,11 @@ def rewrite(path, name, old, new):
         ("best_oips", "AS ranked\nWHERE place = 1", 'AS "ranked WHERE place = 1"'),
         ("scans", "map INTEGER", 'map "INTEGER"'),
         ("rungs", "steps INTEGER NOT NULL", 'steps "INTEGER NOT NULL"'),
+        # Not a space to SQLite, so a part of a name.
+        ("oips", "frames BLOB NOT NULL", "frames BLOB\u00a0NOT\u00a0NULL"),
     ],
 )
-def test_quotes_that_change_a_meaning_are_seen(copy, name, text, other):
+def test_signs_that_change_a_meaning_are_seen(copy, name, text, other):
     before = layout(copy)[name]
     rewrite(copy, name, text, other)
     assert rows(copy, f"SELECT sql FROM sqlite_master WHERE name = '{name}'") != [(before,)]
@@ -342,6 +347,43 @@ def test_the_number_of_a_schema_is_not_read_from_a_strangers_table(copy, make):
         connection.commit()
     with pytest.raises(OipError, match="a table 'alembic_version' that isn't oiplib's"):
         make(copy)
+
+
+def test_a_journal_that_names_a_file_of_the_users_is_refused(copy, oip_here):
+    """SQLite would take it for the leftover of a crash, and delete that file."""
+    thesis = copy.parent / "thesis.txt"
+    thesis.write_text("mine")
+    page_size = struct.unpack(">H", copy.read_bytes()[16:18])[0]
+    magic = bytes.fromhex("d9d505f920a163d7")
+    header = magic + struct.pack(">IIIII", 0, 1, copy.stat().st_size // page_size, 512, page_size)
+    name = str(thesis).encode()
+    record = struct.pack(">I", 0x40000000 // page_size + 1) + name
+    record += struct.pack(">II", len(name), sum(name)) + magic
+    Path(f"{copy}-journal").write_bytes(header.ljust(512, b"\0") + record)
+    link = copy.parent / "link.db"
+    link.symlink_to(copy)
+    for path in (copy, link):
+        for create in (False, True):
+            with pytest.raises(OipError, match="comes with a journal that names another file"):
+                Store(path, create=create)
+    assert oip_here("query", "--db", copy).returncode == 1
+    assert thesis.read_text() == "mine"
+
+
+@pytest.mark.parametrize("shape", [(1, 200), (1 << 20,)])
+def test_a_null_of_an_older_file_that_swells_is_refused(old, shape):
+    path, buffer = old("8"), io.BytesIO()
+    np.save(buffer, np.zeros(shape, np.int64))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE varieties SET null_peaks = ?", (zlib.compress(buffer.getvalue()),)
+        )
+        # As if the layer had one map, so that this is a whole null.
+        connection.execute("DELETE FROM varieties WHERE id > (SELECT min(id) FROM varieties)")
+        connection.execute("UPDATE layers SET n_maps = 1")
+    with pytest.raises(OipError, match="a null's counts have the shape"):
+        Store(path)
+    assert rows(path, "SELECT version_num FROM alembic_version") == [("8",)]
 
 
 SLOW = "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT count(*) FROM n)"

@@ -74,8 +74,10 @@ def _ended_like_ctrl_c() -> Iterator[None]:
 
 
 def _logged(error: Exception) -> str:
-    """Keep how an error of ours came about in a file, and say so in one line."""
-    fault = f"a fault of oiplib's ({type(error).__name__}: {line(error)[:200]})"
+    """Keep how an error came about in a file, and say so in one line."""
+    is_of_network = type(error).__module__.startswith("tensorflow.")
+    whose = "the network can't be computed with" if is_of_network else "a fault of oiplib's"
+    fault = f"{whose} ({type(error).__name__}: {line(error)[:200]})"
     try:
         file, name = tempfile.mkstemp(prefix="oip-", suffix=".log")
         with os.fdopen(file, "w", errors="backslashreplace") as log:
@@ -83,7 +85,8 @@ def _logged(error: Exception) -> str:
             log.writelines(traceback.format_exception(error))
     except OSError:
         return f"{fault}, and no file could be written that says how it came about"
-    return f"{fault}; how it came about is in {name}: please report it with that file"
+    ask = "" if is_of_network else ": please report it with that file"
+    return f"{fault}; how it came about is in {name}{ask}"
 
 
 @click.group(cls=_Commands, epilog="Example: oip reproduce --quick --db try.db --site try-site")

@@ -37,7 +37,9 @@ def query(form: str, out: str | None, db: str | None, **filters: Any) -> None:
         raise InputError("Parquet isn't for reading: name a file with --out")
     if out not in (None, "-"):
         files.check_target(out)
-    rows = Store(db).oip_rows(options.oip_filter(**filters))
+    store = Store(db)
+    files.check_other(out, store.files, "the database")
+    rows = store.oip_rows(options.oip_filter(**filters))
     if out is None:
         tables.say(_listing(rows, form), end="")
         return
@@ -109,7 +111,11 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
             files.check_target(path)
     if png == npy == "-":
         raise InputError("--png and --npy can't both go to the standard output")
+    if npy is not None:
+        files.check_other(png, [npy], "what --npy names, too")
     store = Store(db)
+    for path in (png, npy):
+        files.check_other(path, store.files, "the database")
     oip = store.oip(id)
     run, network = store.run(oip.run_id), oip.layer.network_id
     sizes = ", then ".join(f"{stage.epsilon:g}" for stage in stages_of(oip.spec))
@@ -237,6 +243,8 @@ def merge(target: str, others: tuple[str, ...]) -> None:
     for source in sources:
         if source.url == into.url:
             raise InputError(f"{source.name} can't be merged with itself: name two databases")
+        if source.is_file and into.is_file:
+            files.check_other(source.name, [into.name], "the database to merge into")
         wrong = next(problems(source), None)
         if wrong is not None:
             raise OipError(f"{source.name} isn't sound, nothing was merged: {wrong}")

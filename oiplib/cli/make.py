@@ -77,6 +77,7 @@ def train(
         cnn = cnn if dataset is None else cnn.replace(dataset=dataset)
         cnn = cnn.replace(weights_seed=seed or 0, order_seed=seed or 0)
         study = Study(db, StudySpec(cnn=cnn), data=data)
+    files.check_other(save, study.store.files, "the database")
     was_trained = model is None and study.is_trained
     row = study.train()
     if save is not None:

@@ -37,6 +37,13 @@ _VALUES = {
     *("Functional", "Policy"),
 }
 
+# Those that become arrays, and what such an array may hold: a text of one letter could have 2 GB.
+_ARRAYS = ("__tensor__", "__numpy__")
+_NUMBERS = {
+    *("bool", "bfloat16", "float16", "float32", "float64"),
+    *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+}
+
 # Layers of Keras that run what isn't Keras, or read other files.
 _FOREIGN = {"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"}
 _TEXT = {"IntegerLookup", "StringLookup", "TextVectorization"}
@@ -81,6 +88,8 @@ def check(architecture: Any) -> None:
             raise InputError(f"{where} reads text ({kind}): a network must take one image")
         if "Quantized" in kind:
             raise InputError(f"{where} is quantized: take the model from before quantization")
+        if kind in _ARRAYS and _type_of(part) not in _NUMBERS:
+            raise InputError(f"{where} holds an array of {_type_of(part)[:20]!r}: no numbers")
         if not _is_of_keras(part):
             what = f"uses the function {part['config']!r}" if kind == "function" else f"is a {kind}"
             raise foreign(f"{where} {what}")
@@ -220,6 +229,12 @@ def _parts(value: Any, layer: str = "") -> Iterator[tuple[dict[str, Any], str]]:
                     yield from _parts(layer_config, _path(layer, layer_config))
             item = {name: inner for name, inner in item.items() if name != "layers"}
         yield from _parts(item, layer)
+
+
+def _type_of(part: dict[str, Any]) -> str:
+    """The type of the array that a part becomes."""
+    config = part["config"]
+    return str(config.get("dtype")) if isinstance(config, dict) else ""
 
 
 def _path(outer: str, layer_config: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ with it, which nobody can make up without their bytes.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,7 +42,7 @@ def built(build: Callable[[], Any], n_bytes: int) -> Any:
     Raises
     ------
     OipError
-        If the architecture asks for more weights than so many bytes can hold, or for images or
+        If the weights of the architecture need more bytes than that, or there are images or
         outputs of a layer that are too large.
     ValueError, TypeError, ...
         If Keras can't build it.
@@ -53,6 +54,9 @@ def built(build: Callable[[], Any], n_bytes: int) -> Any:
             if not isinstance(model, keras.Model):
                 raise TypeError("its architecture isn't that of a Keras model")
             _check(model, n_bytes)
+            for weight in model.weights:
+                # Its own are to come. Some ways to draw the first ones take minutes.
+                weight._initializer = keras.initializers.Zeros()
     except BaseException:
         keras.backend.clear_session()  # else the weights would be made by whatever comes next
         raise
@@ -63,15 +67,21 @@ def built(build: Callable[[], Any], n_bytes: int) -> Any:
 
 def _check(model: Any, n_bytes: int) -> None:
     """Raise `OipError` if a network has more weights than its bytes, or layers give too much."""
-    n_weights = sum(math.prod(weight.shape) for weight in model.weights)
-    if n_weights > n_bytes:
-        raise OipError(f"it needs {n_weights:,} weights, and there are {n_bytes:,} bytes of them")
+    needed = sum(math.prod(weight.shape) * _item_bytes(weight.dtype) for weight in model.weights)
+    if needed > n_bytes:
+        raise OipError(f"its weights need {needed:,} bytes, and there are {n_bytes:,} of them")
     total = 0
     for name, shape in _outputs(model):
         n_numbers = math.prod(side or 1 for side in shape)
         total += n_numbers
         if n_numbers > _LARGEST_OUTPUT or total > _LARGEST_TOTAL:
             raise OipError(f"{name} gives {shape} numbers for an image: too many")
+
+
+def _item_bytes(dtype: str) -> int:
+    """How many bytes a number of a type takes, by the bits that its name tells."""
+    bits = re.search(r"\d+$", dtype)
+    return max(1, int(bits[0]) // 8) if bits else 1
 
 
 def _outputs(model: Any) -> Iterator[tuple[str, tuple[int | None, ...]]]:

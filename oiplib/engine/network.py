@@ -5,31 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import h5py  # type: ignore[import-untyped]
 import numpy as np
 
 from ..errors import InputError, OipError
 from ..progress import bar
-from ..values import CnnSpec, Inputs, parsed
+from ..values import CnnSpec, Inputs
 from .architecture import architecture_of, check, from_keras_2, reason
-from .bounds import LARGEST_ARCHITECTURE, built, parsed_architecture
+from .bounds import built, parsed_architecture
 from .data import Dataset
 from .images import Shape, standardized, to_inputs
+from .model_file import check_file, stored_architecture, weights_file
 from .nested import finalize, set_weights
 from .npz import read_arrays
 from .tf import keras, tf
-
-#: How files of models end.
-_ENDINGS = (".keras", ".h5", ".hdf5")
-
-# Keras doesn't pack weights; whoever does so saves little, unless most of them are 0.
-_MOST_PACKED = 20
 
 
 def build(spec: CnnSpec, image_shape: Shape, n_classes: int) -> Any:
@@ -213,7 +206,7 @@ def load(path: str | Path) -> Any:
         If the file doesn't exist or is damaged, or if Keras alone can't build the model.
     """
     path = Path(path)
-    _check_file(path)
+    check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what older versions wrote
@@ -296,65 +289,20 @@ def _image_order(spec: CnnSpec, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng(sequence).permutation(n)
 
 
-def _check_file(path: Path) -> None:
-    """Raise `InputError` unless there is a file that may hold a whole model."""
-    if os.path.exists(path / "saved_model.pb") or path.name == "saved_model.pb":
-        raise InputError(
-            f"{path} is a SavedModel, from which Keras 3 can't rebuild the layers: load it with "
-            "the Keras that wrote it, and save it by model.save('model.keras')"
-        )
-    if path.suffix not in _ENDINGS:
-        raise InputError(f"{path}: models are files that end in {', '.join(_ENDINGS)}")
-    if not os.path.isfile(path):
-        raise InputError(f"there is no file {path}")
-
-
 def _loaded(path: Path) -> Any:
-    architecture, version = _stored_architecture(path)
-    if version.split(".")[0] not in ("1", "2"):
-        check(architecture)
-        built(lambda: _from_config(architecture), _weight_bytes(path))
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    architecture = from_keras_2(architecture)
+    architecture, version = stored_architecture(path)
+    if version.split(".")[0] in ("1", "2"):
+        architecture = from_keras_2(architecture)
     check(architecture)
-    model = built(lambda: _from_config(architecture), _weight_bytes(path))
-    model.load_weights(path)
+    with weights_file(path) as (weights, n_bytes):
+        model = built(lambda: _from_config(architecture), n_bytes)
+        model.load_weights(weights)
     return model
 
 
 def _from_config(architecture: Any) -> Any:
     """The model of an architecture that may not tell where its own class comes from."""
+    if "module" in architecture:
+        return keras.saving.deserialize_keras_object(architecture, safe_mode=True)
     is_sequential = architecture["class_name"] == "Sequential"
     return (keras.Sequential if is_sequential else keras.Model).from_config(architecture["config"])
-
-
-def _weight_bytes(path: Path) -> int:
-    """How many bytes of weights a file can hold."""
-    if path.suffix != ".keras":
-        return path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
-        return sum(min(m.file_size, m.compress_size * _MOST_PACKED) for m in archive.infolist())
-
-
-def _stored_architecture(path: Path) -> tuple[Any, str]:
-    """The architecture that a file holds, parsed and not yet built, and the version of Keras."""
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            for member in ("config.json", "metadata.json"):
-                if archive.getinfo(member).file_size > LARGEST_ARCHITECTURE:
-                    raise ValueError("its architecture is larger than that of any network")
-            architecture = parsed_architecture(archive.read("config.json"))
-            version = parsed(archive.read("metadata.json")).get("keras_version", "")
-    else:
-        with h5py.File(path, "r") as file:
-            text, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
-        if text is None:
-            raise InputError(
-                "it holds weights without an architecture: save the whole model by "
-                "model.save('model.keras')"
-            )
-        architecture = parsed_architecture(text)
-        version = version.decode() if isinstance(version, bytes) else version
-    if isinstance(architecture, dict):
-        architecture.pop("compile_config", None)  # isn't loaded
-    return architecture, str(version)

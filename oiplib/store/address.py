@@ -17,12 +17,16 @@ _log = logging.getLogger("oiplib")
 
 #: How long reading waits for a lock, in milliseconds.
 BUSY_TIMEOUT = 30_000
+# With it a journal ends that names another file (sqlite.org/fileformat2.html).
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 # How long writing waits before it says that it waits.
 _PATIENCE = 2_000
 
 
 def database_url(target: str | os.PathLike[str] | None) -> URL:
     """The URL of a database that is named by a path or a URL, else by ``OIP_DB``, else oip.db."""
+    if target is not None and not os.fspath(target):
+        raise InputError("an empty text names no database: name a file or a URL")
     text = os.fspath(target or os.environ.get("OIP_DB") or "oip.db")
     try:
         url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
@@ -56,6 +60,27 @@ def immutable_url(url: URL) -> URL:
         return url
     flags = {"immutable": "1", "uri": "true"}
     return URL.create("sqlite", database=path.as_uri(), query=flags)
+
+
+def check_journal(name: str) -> None:
+    """Raise `OipError` if the journal beside an SQLite file names another file.
+
+    Whoever reads the database first rolls back what the journal holds, and SQLite then deletes the
+    file that it names: any file of the user's. Journals of ours name none, since no transaction
+    writes to two databases.
+    """
+    path = os.path.realpath(name) + "-journal"
+    try:
+        with open(path, "rb") as journal:
+            journal.seek(-len(_JOURNAL_MAGIC), os.SEEK_END)
+            names_a_file = journal.read() == _JOURNAL_MAGIC
+    except OSError:  # there is none, or it is too short
+        return
+    if names_a_file:
+        raise OipError(
+            f"{name} comes with a journal that names another file, which SQLite would delete: "
+            f"don't trust them. Without {path} the database can be read as it is"
+        )
 
 
 def begin(connection: Connection) -> None:

@@ -88,13 +88,18 @@ _LONGEST_TEXT = 1_000_000
 
 @event.listens_for(Base, "load", propagate=True)
 def _check_types(row: Base, _: Any) -> None:
-    """Raise `OipError` if a plain value isn't of its column's type: SQLite lets in anything."""
+    """Raise `OipError` if a value is missing or isn't of its column's type.
+
+    SQLite lets in anything, and who edits a file can take out what keeps NULL away.
+    """
     values = vars(row)
-    for name, kind, may_be_missing in _plain_columns(type(row)):
+    for name, kind, may_be_missing in _columns(type(row)):
         if name not in values:  # it wasn't asked for
             continue
         value = values[name]
-        if type(value) is not kind and not (value is None and may_be_missing):
+        if value is None and not may_be_missing:
+            raise OipError(f"{row.row_name}: {name} is missing")
+        if value is not None and kind is not None and type(value) is not kind:
             wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
             raise OipError(f"{row.row_name}: {name} is {str(value)[:40]!r}, and not {wanted}")
         if type(value) is str and len(value) > _LONGEST_TEXT and name != "architecture":
@@ -102,12 +107,11 @@ def _check_types(row: Base, _: Any) -> None:
 
 
 @cache
-def _plain_columns(kind: type[Base]) -> list[tuple[str, type, bool]]:
-    """The columns of a table that hold numbers or texts: name, type, whether NULL is allowed."""
+def _columns(kind: type[Base]) -> list[tuple[str, type | None, bool]]:
+    """The columns of a table: name, type of numbers and texts, whether NULL is allowed."""
     columns = [(attribute.key, attribute.columns[0]) for attribute in kind.__mapper__.column_attrs]
-    kinds = {Integer: int, BigInteger: int, Float: float, String: str}
+    kinds: dict[type, type] = {Integer: int, BigInteger: int, Float: float, String: str}
     return [
-        (name, kinds[type(column.type)], bool(column.nullable))
+        (name, kinds.get(type(column.type)), bool(getattr(column, "nullable", True)))
         for name, column in columns
-        if type(column.type) in kinds
     ]

@@ -16,6 +16,7 @@ from ..values import parsed
 from . import schema
 from .address import (
     begin,
+    check_journal,
     database_url,
     explained,
     immutable_url,
@@ -42,6 +43,8 @@ class Connected:
                 f"there is no database {self.name}: make one with 'oip reproduce', or name "
                 "another with --db"
             )
+        if is_there:
+            check_journal(self.name)
         try:
             url = immutable_url(self.url) if self.is_file else self.url
             self._engine = create_engine(url, json_deserializer=parsed)
@@ -58,6 +61,12 @@ class Connected:
         self._writers = sessionmaker(writes, expire_on_commit=False)
         with self._errors():
             schema.prepare(self._engine, self.name, create)
+
+    @property
+    def files(self) -> list[str]:
+        """The database's file, and those that SQLite keeps beside it; none of a server's."""
+        endings = ("", "-wal", "-shm", "-journal") if self.is_file else ()
+        return [self.name + ending for ending in endings]
 
     def _look(self, url: URL) -> None:
         """Raise `OipError` if a file isn't one of ours, before a connection changes its mode."""

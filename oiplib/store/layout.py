@@ -92,7 +92,8 @@ def _faults(found: Mapping[tuple[str, str], str], expected: _Layout) -> Iterator
 
 
 def _plain(sql: Any) -> str:
-    return " ".join(_QUOTED.sub(r"\1", str(sql or "")).split())
+    # To SQLite only these are spaces; others that Python knows are letters of a name.
+    return re.sub(r"[ \t\n\f\r]+", " ", _QUOTED.sub(r"\1", str(sql or ""))).strip(" ")
 
 
 def _a(kind: str) -> str:

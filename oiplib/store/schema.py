@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from filecmp import cmp
@@ -20,6 +19,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, text
 
 from ..errors import OipError
+from ..files import scratch_in
 from .address import begin_to_write
 from .answers import Variety
 from .layout import check_layout, check_older, check_version_table, layout_of
@@ -209,8 +209,8 @@ def _backup(file: Path, number: str) -> Path:
     """
     target, n = file.with_name(f"{file.name}.schema-{number}"), 1
     try:
-        with tempfile.TemporaryDirectory(prefix=".oip-", dir=file.parent) as folder:
-            scratch = Path(folder) / file.name
+        with scratch_in(file.parent) as folder:
+            scratch = folder / file.name
             with (
                 closing(sqlite3.connect(file)) as source,
                 closing(sqlite3.connect(scratch)) as copy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -17,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, MappedColumn, mapped_column, relationship
 
 from ..errors import OipError
-from ..values import Inputs, start_of
+from ..values import MOST_STEPS, Inputs, start_of
 from .arrays import Array, NumpyArray
 from .base import Base
 
@@ -68,6 +69,13 @@ def sizes_of(layer: Layer | None) -> dict[str, int]:
 _LARGEST_SIZES = {
     **dict.fromkeys(("image_height", "image_width", "map_height", "map_width"), 2**14),
     **dict.fromkeys(("image_channels", "n_maps"), 10**6),
+}
+
+
+# Of the numbers in an image, 256 MB, and in what a layer gives for one, 512 MB.
+_LARGEST_PRODUCTS = {
+    ("image_height", "image_width", "image_channels"): 2**26,
+    ("map_height", "map_width", "n_maps"): 2**27,
 }
 
 
@@ -136,6 +144,10 @@ def _check_sizes(row: Network | Layer, _: Any) -> None:
         size = vars(row).get(name, 1)
         if not 0 < size <= most:
             raise OipError(f"{row.row_name}: {name} is {size}: 1 to {most} can be")
+    for names, most in _LARGEST_PRODUCTS.items():
+        product = math.prod(vars(row).get(name, 1) for name in names)
+        if product > most:
+            raise OipError(f"{row.row_name}: {' x '.join(names)} is {product:,}: {most:,} can be")
 
 
 class Run(Base):
@@ -290,7 +302,15 @@ class Oip(Base):
     )
 
     def sizes(self) -> dict[str, int]:
-        """Images as its network takes them, and a loss before each step and after the last."""
+        """Images as its network takes them, and a loss before each step and after the last.
+
+        Raises
+        ------
+        OipError
+            If there is no such layer, or there are more steps than ascents can take.
+        """
+        if not 0 <= self.steps <= MOST_STEPS:
+            raise OipError(f"it took {self.steps:,} steps, and {MOST_STEPS:,} are the most")
         return {**sizes_of(self.layer), "losses": self.steps + 1}
 
     @property

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, object_session
 
 from ..errors import OipError
+from ..pictures import in_bytes
 from ..progress import bar
 from ..store import (
     Array,
@@ -66,6 +67,9 @@ from .trainings import RELATIONS, WAYS
 
 # Nothing of ours is older.
 _FIRST_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+# So many maps of two trainings are assigned to each other once more.
+_MOST_ASSIGNED = 1024
 
 # Between the accuracy of the last epoch and that of the network.
 _ACCURACY = 0.02
@@ -153,6 +157,8 @@ def _arrays(row: Any) -> Iterator[str]:
             yield str(error).removeprefix(f"{row.row_name}: ")
             continue
         if values is None:
+            if not column.columns[0].nullable:
+                yield f"{name} is missing"
             continue
         if not np.isfinite(values).all():
             yield f"{name} has values that aren't finite"
@@ -176,8 +182,9 @@ def _run(row: Run) -> Iterator[str]:
         yield f"its error has {len(row.error):,} characters"
     if row.status in ("done", "running") and row.error is not None:
         yield f"it is {row.status}, and names an error"
-    if row.seconds is not None and not 0 <= row.seconds < float("inf"):
-        yield f"it took {row.seconds} seconds"
+    until_now = (datetime.now(UTC) - row.started + timedelta(days=1)).total_seconds()
+    if row.seconds is not None and not 0 <= row.seconds <= until_now:
+        yield f"it took {row.seconds:g} seconds"
     if row.status == "done" and row.seconds is None:
         yield "it is done, and took no time"
 
@@ -220,6 +227,8 @@ def _network(row: Network) -> Iterator[str]:
 def _history(row: Network) -> Iterator[str]:
     """Whether its training is a number per epoch for each name, and ends where it is."""
     values = list(row.history.values())
+    for name in row.history:
+        check_name(name)
     are_numbers = all(
         isinstance(series, list) and all(type(value) in (int, float) for value in series)
         for series in values
@@ -240,6 +249,14 @@ def _made_by(row: Any, *kinds: str) -> Iterator[str]:
     run = None if session is None else session.get(Run, row.run_id)
     if run is not None and run.kind not in kinds:
         yield f"run {run.id}, which made it, is one of the kind {run.kind[:20]}"
+
+
+def _since_run(row: Any) -> Iterator[str]:
+    """Whether a row was made after its run began."""
+    session = object_session(row)
+    run = None if session is None else session.get(Run, row.run_id)
+    if run is not None and row.created < run.started - timedelta(seconds=1):
+        yield f"it was created before run {run.id}, which made it"
 
 
 def _shape(layer: Layer) -> tuple[int, int, int]:
@@ -275,9 +292,14 @@ def _oip(row: Oip) -> Iterator[str]:
     elif float(row.trace[-1]) != row.loss:
         yield f"its trace ends at {row.trace[-1]:g}, its loss is {row.loss:g}"
     yield from _moment("created", row.created)
+    yield from _since_run(row)
     reports = [step for step in report_steps_of(stages_of(row.spec)) if step <= row.steps]
     if len(row.report_steps) and row.report_steps.tolist() != reports:
         yield f"its images on the way aren't those of the steps {reports}"
+    elif len(row.report_steps) and row.report_steps[-1] == row.steps:
+        ended = in_bytes(row.image, Inputs.parse(network.inputs)).astype(int)
+        if np.abs(row.frames[-1] - ended).max() > 1:
+            yield "its last image on the way isn't the one that it ended with"
     if row.origin not in (start.origin, "revival"):
         yield f"its origin isn't {row.origin}"
     if not row.loss > row.trace[0]:
@@ -315,10 +337,17 @@ def _found(row: Oip) -> Iterator[str]:
     session = object_session(row)
     if session is None:
         return
-    query = select(Scan.spec).where(Scan.layer_id == row.layer_id, Scan.objective == row.objective)
-    specs = [Spec.from_dict(values) for values in session.scalars(query)]
-    searches = [spec for spec in specs if isinstance(spec, (TrialSpec, ScanSpec))]
-    if row.spec_sha256 not in {spec.climb.sha256 for spec in searches}:
+    # Others of the layer and objective ask the same, so the answer is kept for the whole check.
+    known = session.info.setdefault(_found, {})
+    asked = row.layer_id, row.objective
+    if asked not in known:
+        query = select(Scan.spec).where(
+            Scan.layer_id == row.layer_id, Scan.objective == row.objective
+        )
+        specs = [Spec.from_dict(values) for values in session.scalars(query)]
+        searches = [spec for spec in specs if isinstance(spec, (TrialSpec, ScanSpec))]
+        known[asked] = {spec.climb.sha256 for spec in searches}
+    if row.spec_sha256 not in known[asked]:
         yield "no scan that is stored has found it"
 
 
@@ -355,10 +384,22 @@ def _screening(row: Screening) -> Iterator[str]:
         yield "the edges of its histogram aren't those of its spec"
     if not row.top_indices.size:
         yield "it has no top patterns"
+    yield from _top_patterns(row)
     if row.histogram.shape[1] != len(row.edges) - 1:
         yield "its histogram has other classes than edges"
     if (row.histogram.sum(axis=1) != row.n_reacting).any():
         yield "its histogram doesn't add up to the patterns with a response"
+
+
+def _top_patterns(row: Screening) -> Iterator[str]:
+    """Whether the patterns that suit each map are in the grid, each once, the best first."""
+    indices, responses = np.sort(row.top_indices, axis=1), row.top_responses
+    in_grid = ((indices >= row.first) & (indices < row.last)).all()
+    if not in_grid or not (np.diff(indices, axis=1) > 0).all():
+        yield "its top patterns aren't in the grid, each once"
+    answers = np.where(responses > 0, responses, row.top_preactivations)
+    if not (np.diff(answers, axis=1) <= 0).all():
+        yield "its top patterns aren't in the order of what maps answer to them"
 
 
 def _reaction(row: Reaction) -> Iterator[str]:
@@ -417,7 +458,11 @@ def _correspondence(row: Correspondence) -> Iterator[str]:
     yield from _hash(CorrespondenceSpec.from_dict(row.spec), row)
     if row.n_images < 0:
         yield f"it says that it compared {row.n_images} images"
+    # An assignment takes a time that grows with the cube of their number.
+    judged = max(row.scores.shape) <= _MOST_ASSIGNED
     for name, scores in (("median", row.scores), ("shuffled_median", row.shuffled)):
+        if not judged:
+            break
         median = float(np.nanmedian(matching.assigned(scores.astype(float))[1]))
         # Scores are kept with three digits, by which other maps may be assigned.
         if not abs(getattr(row, name) - median) < 0.05:

@@ -1,6 +1,7 @@
 """Frozen, hashed descriptions of everything that can be varied. Need neither NumPy nor more."""
 
 from .ascents import (
+    MOST_STEPS,
     OBJECTIVES,
     SCHEDULES,
     AscentSpec,
@@ -56,6 +57,7 @@ from .varieties import CorrespondenceSpec, NullSpec, ReactionSpec, VarietySpec
 __all__ = [
     "INPUTS_CHOICES",
     "L2",
+    "MOST_STEPS",
     "OBJECTIVES",
     "SCHEDULES",
     "STRATEGIES",

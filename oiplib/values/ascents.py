@@ -19,6 +19,9 @@ SCHEDULES = ("constant", "cosine")
 _LARGEST_STEP = 1e6
 _MOST_STAGES = 100
 
+#: That ascents in a row may take; the loss of each is kept.
+MOST_STEPS = 2**24
+
 
 @dataclass(frozen=True)
 class AscentSpec(Spec):
@@ -97,6 +100,8 @@ class ClimbSpec(Spec):
             instance("stages", stage, AscentSpec)
         if not 1 <= len(self.stages) <= _MOST_STAGES:
             raise InputError(f"a climb has 1 to {_MOST_STAGES} stages, not {len(self.stages)}")
+        if sum(stage.n_epochs for stage in self.stages) > MOST_STEPS:
+            raise InputError(f"a climb takes at most {MOST_STEPS:,} steps: name fewer epochs")
 
 
 def led_by(climb: AscentSpec | ClimbSpec, prior: Prior | str) -> AscentSpec | ClimbSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from ..errors import OipError
@@ -39,7 +40,10 @@ def parsed(text: str | bytes, largest: int = _LARGEST, finite: bool = True) -> A
     if len(text) > largest:
         raise OipError(f"its JSON has {len(text):,} characters, and {largest:,} are the most")
     try:
-        values = json.loads(text, parse_constant=_number if finite else None)
+        if finite:
+            values = json.loads(text, parse_constant=_not_finite, parse_float=_finite)
+        else:
+            values = json.loads(text)
     except RecursionError:
         raise OipError("its JSON is nested too deep") from None
     except ValueError as error:
@@ -58,5 +62,10 @@ def _inside(value: Any) -> Any:
     return value if isinstance(value, list) else ()
 
 
-def _number(name: str) -> float:
+def _not_finite(name: str) -> float:
     raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _not_finite(text)

@@ -166,10 +166,13 @@ def _complete(value: Any) -> Any:
 
 def _complete_specs(table: str) -> None:
     connection = op.get_bind()
-    for (old,) in connection.execute(text(f"SELECT DISTINCT spec FROM {table}")).all():
-        new = json.dumps(_complete(json.loads(old)))
+    completed: dict[str, str] = {}
+    for id, old in connection.execute(text(f"SELECT id, spec FROM {table}")).all():
+        if old not in completed:
+            completed[old] = json.dumps(_complete(json.loads(old)))
         connection.execute(
-            text(f"UPDATE {table} SET spec = :new WHERE spec = :old"), {"new": new, "old": old}
+            text(f"UPDATE {table} SET spec = :new WHERE id = :id"),
+            {"new": completed[old], "id": id},
         )
 
 

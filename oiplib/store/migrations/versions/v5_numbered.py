@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from alembic import op
 
+from oiplib.errors import OipError
+from oiplib.store.arrays import unpacked
 from oiplib.store.migrations.rows import recreate, rewrite
 
 revision = "5"
@@ -92,8 +94,8 @@ def upgrade() -> None:
 
 def _frames(blob: bytes) -> dict[str, Any]:
     try:
-        frames = np.load(io.BytesIO(blob), allow_pickle=False).astype(np.float32)
-    except (ValueError, EOFError, OSError):
+        frames = unpacked(blob).astype(np.float32)
+    except OipError:
         return {"frames": blob}
     each = tuple(range(1, frames.ndim))
     low, high = (bound(frames, axis=each, keepdims=True) for bound in (np.min, np.max))
