@@ -168,11 +168,12 @@ def scratch_in(around: Path) -> Iterator[Path]:
 
 def _failed(path: str | os.PathLike[str], error: OSError) -> OipError:
     """A disk that is full or broken is a failure, all else a path that can't be used."""
-    kind = OipError if error.errno in _FAILURES else InputError
+    kind = OipError if error.errno in FAILURES else InputError
     return kind(f"{_shown(path)} can't be written: {_reason(error)}")
 
 
-_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+#: Of a disk, not of a path.
+FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def _is_plain(path: Path) -> bool:

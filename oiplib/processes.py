@@ -41,7 +41,10 @@ def this_process() -> dict[str, Any]:
 
 
 def was_killed(process: Any) -> bool:
-    """Whether a process of this machine has ended; False where nobody can tell."""
+    """Whether a process of this machine has ended; False where nobody can tell.
+
+    So it is of a container that has ended: its processes can't be seen from another one.
+    """
     if not isinstance(process, dict) or process.get("machine") != machine():
         return False
     pid, began = process.get("pid"), process.get("began")

@@ -1,7 +1,9 @@
 """Sizes are checked before memory is asked for: arrays, networks, grids, JSON."""
 
+import errno
 import io
 import json
+import shutil
 import sqlite3
 import struct
 import tracemalloc
@@ -215,6 +217,13 @@ def _virtual(group, name):
     group.create_virtual_dataset(name, layout)
 
 
+def _one_part(group, name):
+    """Ten numbers of an array that could grow; they lie in a part of 200 MB."""
+    part = (50 * 2**20,)
+    array = group.create_dataset(name, (10,), "f4", maxshape=(None,), chunks=part, compression=9)
+    array.id.write_direct_chunk((0,), zlib.compress(bytes(200 * MEGABYTE)))
+
+
 HOSTILE_HDF5 = {
     "chunks that aren't there": (
         _replaced(lambda g, n: g.create_dataset(n, (7 * 2**27,), "f4", chunks=(2**20,))),
@@ -233,6 +242,7 @@ HOSTILE_HDF5 = {
         _replaced(lambda g, n: g.__setitem__(n, h5py.SoftLink("/"))),
         "a link to what lies elsewhere",
     ),
+    "one part that swells": (_replaced(_one_part), "MB of weights, and doesn't"),
     "texts": (
         _replaced(lambda g, n: g.create_dataset(n, (3,), h5py.string_dtype())),
         "holds no numbers",
@@ -305,6 +315,52 @@ def test_an_archive_with_more_than_a_model_is_refused(
         large.writestr(name, content)
     with little_memory(), pytest.raises(InputError, match=reason):
         network.load(path)
+
+
+def test_weights_that_swell_twice_are_refused(small_models, tmp_path):
+    """Packed in the archive, and declared in a file that is large only by what is packed."""
+    path = tmp_path / "hostile.keras"
+    with zipfile.ZipFile(small_models / "small.keras") as small:
+        members = {name: small.read(name) for name in small.namelist()}
+    content = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(content, "r+") as file:
+        zeros = np.zeros(2 * MEGABYTE, "u1")
+        file.create_dataset("more", data=zeros)
+        file.create_dataset("declared", (19 * MEGABYTE,), "u1", chunks=(MEGABYTE,))
+        file.create_dataset(
+            "noise", data=np.random.default_rng(0).integers(0, 256, MEGABYTE // 8, "u1")
+        )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            is_changed = name == "model.weights.h5"
+            archive.writestr(name, content.getvalue() if is_changed else member)
+    with pytest.raises(InputError, match="MB of weights, and doesn't"):
+        network.load(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_whole_model_under_the_name_of_weights_is_loaded(small_models, tmp_path):
+    path = tmp_path / "whole.weights.h5"
+    path.write_bytes((small_models / "small.h5").read_bytes())
+    assert network.load(path).count_params() == 650
+
+
+def test_numbers_that_are_added_to_weights_are_loaded(tmp_path):
+    """Keras joins them when it saves, so the file holds fewer than the network."""
+    image = keras.Input((8, 8, 1))
+    layer = keras.layers.Dense(10, lora_rank=4)
+    keras.Model(image, layer(keras.layers.Flatten()(image))).save(tmp_path / "lora.keras")
+    assert network.load(tmp_path / "lora.keras").output_shape == (None, 10)
+
+
+def test_a_full_folder_for_temporary_files_is_told(small_models, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OipError, match=r"are unpacked into .*No space left") as refused:
+        network.load(small_models / "small.keras")
+    assert not isinstance(refused.value, InputError)
 
 
 @pytest.mark.parametrize("kind", ["__numpy__", "__tensor__"])
@@ -399,6 +455,7 @@ def test_numbers_are_bounded(make, reason):
         ("[NaN]", "NaN is no number"),
         ("[-Infinity]", "Infinity is no number"),
         ("[1e999]", "1e999 is no number"),
+        ("[1" + "0" * 400 + "]", "is too large a number"),
         ("1" * 5000, "can't be read"),
         ("{", "can't be read"),
         (7, "a JSON text is needed"),

@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
 import re
 import sqlite3
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from contextlib import closing
 from pathlib import Path
@@ -370,10 +372,12 @@ def test_a_journal_that_names_a_file_of_the_users_is_refused(copy, oip_here):
     assert thesis.read_text() == "mine"
 
 
-@pytest.mark.parametrize("shape", [(1, 200), (1 << 20,)])
-def test_a_null_of_an_older_file_that_swells_is_refused(old, shape):
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((1, 200), "i8"), ((1 << 20,), "i8"), ((200,), "U3000")]
+)
+def test_a_null_of_an_older_file_that_swells_is_refused(old, shape, dtype):
     path, buffer = old("8"), io.BytesIO()
-    np.save(buffer, np.zeros(shape, np.int64))
+    np.save(buffer, np.zeros(shape, dtype))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "UPDATE varieties SET null_peaks = ?", (zlib.compress(buffer.getvalue()),)
@@ -384,6 +388,34 @@ def test_a_null_of_an_older_file_that_swells_is_refused(old, shape):
     with pytest.raises(OipError, match="a null's counts have the shape"):
         Store(path)
     assert rows(path, "SELECT version_num FROM alembic_version") == [("8",)]
+
+
+@pytest.mark.parametrize("ending", ["-journal", "-wal"])
+def test_a_pipe_beside_a_file_is_refused(copy, ending):
+    """SQLite would wait for somebody to write into it."""
+    os.mkfifo(f"{copy}{ending}")
+    with pytest.raises(OipError, match=f"{ending} isn't a file"):
+        Store(copy)
+
+
+def test_frames_of_an_older_file_that_swell_stay_as_they_are(old):
+    path = old("4")
+    frames = zlib.compress(npy(np.zeros((2**20, 8, 8, 1), "u1")))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE oips SET frames = ? WHERE id = 1", (frames,))
+    tracemalloc.start()
+    try:
+        Store(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+    assert rows(path, "SELECT frames FROM oips WHERE id = 1") == [(frames,)]
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 SLOW = "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT count(*) FROM n)"

@@ -9,6 +9,7 @@ import pytest
 from oiplib import InputError, OipError, OipFilter, Store, Study, scan, screen, try_fluctuations
 from oiplib.pictures import scaled
 from oiplib.search.screening import histogram_edges
+from oiplib.store import Oip
 from oiplib.values import Spec, start_of
 
 
@@ -271,3 +272,18 @@ def test_an_oip_shows_itself(tiny_study):
         np.testing.assert_allclose(picture / 255, displayable(oip.image, contrast), atol=3e-3)
     assert f"OIP {oip.id} of map {oip.map}" in page
     assert tiny_study.oips()._repr_html_().count("<img") == min(64, len(tiny_study.oips()))
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_images_on_the_way_are_added_to_the_same_image_only(copy, tiny_study, is_same):
+    """On another machine an ascent may go another way; its images on the way aren't this one's."""
+    of_study = next(oip for oip in tiny_study.oips() if len(oip.frames))
+    names = [column.key for column in Oip.__mapper__.column_attrs if column.key != "id"]
+    values = {name: getattr(of_study, name) for name in names}
+    store = Store(copy, create=True)
+    with store.session(writes=True) as session:
+        stored = session.get(Oip, of_study.id)
+        stored.frames, stored.report_steps = of_study.frames[:0], of_study.report_steps[:0]
+    image = of_study.image if is_same else of_study.image + np.float32(0.01)
+    assert store.add_scans([], [Oip(**{**values, "image": image})]) == (0, 0)
+    assert len(store.oip(of_study.id).frames) == (len(of_study.frames) if is_same else 0)

@@ -6,6 +6,7 @@ another file of the user's. HDF5 would ask for the memory, and read that file.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -31,6 +32,8 @@ _SMALL = 10**6
 # Groups and arrays of weights. NASNetLarge has about 4,000.
 _MOST_ENTRIES = 100_000
 
+# How files of weights without an architecture end.
+_WEIGHTS_ONLY = ".weights.h5"
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
@@ -80,10 +83,16 @@ def weights_file(path: Path) -> Iterator[tuple[Path, int]]:
     ValueError
         If an array lies elsewhere, or all together are larger than what the file can hold.
     """
-    if path.suffix != ".keras":
-        yield path, _checked_bytes(path)
+    if path.suffix != ".keras" and not path.name.endswith(_WEIGHTS_ONLY):
+        yield path, _checked_bytes(path, path)
         return
     with tempfile.TemporaryDirectory(prefix="oip-") as folder:
+        if path.suffix != ".keras":
+            # By this ending Keras would take it for weights without a model.
+            weights = Path(folder) / "whole.h5"
+            weights.symlink_to(path.resolve())
+            yield weights, _checked_bytes(weights, path)
+            return
         weights = Path(folder) / _WEIGHTS
         with (
             zipfile.ZipFile(path) as archive,
@@ -91,7 +100,7 @@ def weights_file(path: Path) -> Iterator[tuple[Path, int]]:
             weights.open("wb") as file,
         ):
             shutil.copyfileobj(member, file)
-        yield weights, _checked_bytes(weights)
+        yield weights, _checked_bytes(weights, path)
 
 
 def _check_members(archive: zipfile.ZipFile) -> None:
@@ -104,14 +113,18 @@ def _check_members(archive: zipfile.ZipFile) -> None:
             raise ValueError(
                 f"it holds {member.filename[:40]!r}, which no network that takes images needs"
             )
-        if member.file_size > max(_SMALL, _MOST_PACKED * member.compress_size):
-            raise ValueError(f"its {member.filename} is packed so tightly as no weights are")
-        if member.filename != _WEIGHTS and member.file_size > LARGEST_ARCHITECTURE:
-            raise ValueError("its architecture is larger than that of any network")
+        if member.filename != _WEIGHTS:
+            if member.file_size > LARGEST_ARCHITECTURE:
+                raise ValueError("its architecture is larger than that of any network")
+        elif member.file_size > max(_SMALL, _MOST_PACKED * member.compress_size):
+            raise ValueError("its weights are packed so tightly as none are")
 
 
-def _checked_bytes(path: Path) -> int:
-    """How many bytes the arrays of an HDF5 file have; all must lie inside it."""
+def _checked_bytes(path: Path, whole: Path) -> int:
+    """How many bytes the arrays of an HDF5 file have; all must lie inside it.
+
+    They are compared with the size of the whole model file.
+    """
     declared, n_entries = 0, 0
     with h5py.File(path, "r") as file:
         groups, seen = [file], set()
@@ -134,8 +147,10 @@ def _checked_bytes(path: Path) -> int:
                         raise ValueError(f"its {_shown(name)} lies in another file")
                     if item.dtype.hasobject:
                         raise ValueError(f"its {_shown(name)} holds no numbers")
-                    declared += item.nbytes
-    if declared > max(_SMALL, _MOST_PACKED * path.stat().st_size):
+                    # A part of an array that is packed by itself is unpacked whole.
+                    chunk = math.prod(item.chunks or ()) * item.dtype.itemsize
+                    declared += max(item.nbytes, chunk)
+    if declared > max(_SMALL, _MOST_PACKED * whole.stat().st_size):
         raise ValueError(f"it says that it holds {declared / 1e6:,.0f} MB of weights, and doesn't")
     return declared
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, OipError
+from ..files import FAILURES
 from ..progress import bar
 from ..values import CnnSpec, Inputs
 from .architecture import architecture_of, check, from_keras_2, reason
@@ -214,6 +216,11 @@ def load(path: str | Path) -> Any:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # Keras raises nearly anything for a damaged file
+        if isinstance(error, OSError) and error.errno in FAILURES:
+            raise OipError(
+                f"{path} can't be read: its weights are unpacked into {tempfile.gettempdir()}, "
+                f"and there: {error.strerror}"
+            ) from None
         raise InputError(f"{path} is no model that can be loaded safely: {reason(error)}") from None
     finalize(model)  # Keras forgets it inside inner models of .h5 files
     return model
@@ -295,7 +302,9 @@ def _loaded(path: Path) -> Any:
         architecture = from_keras_2(architecture)
     check(architecture)
     with weights_file(path) as (weights, n_bytes):
-        model = built(lambda: _from_config(architecture), n_bytes)
+        # A file may hold fewer numbers than the network: in half precision, or without those that
+        # Keras joins when it saves. What is loaded is compared by Keras.
+        model = built(lambda: _from_config(architecture), max(10**6, 4 * n_bytes))
         model.load_weights(weights)
     return model
 

@@ -26,7 +26,7 @@ _MOST_COMPRESSION = 1032
 _USUAL_COMPRESSION = 100
 _LARGE = 2**28
 # Of the classes' names, or of the noun, in bytes.
-_LARGEST_TEXTS = 10**6
+_LARGEST_TEXTS = 2**26
 
 
 def read(path: Path) -> Dataset:
@@ -141,5 +141,6 @@ def _checked_bytes(path: str, size: int, archive: zipfile.ZipFile, key: str) -> 
             "file holds. Write it again with np.savez"
         )
     if key in _OPTIONAL and n_bytes > _LARGEST_TEXTS:
-        raise InputError(f"{path}: {key} has {n_bytes / 1e6:,.0f} MB, and can have 1")
+        most = f"{_LARGEST_TEXTS / 1e6:,.1f}"
+        raise InputError(f"{path}: {key} has {n_bytes / 1e6:,.1f} MB, and can have {most}")
     return n_bytes

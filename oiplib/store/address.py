@@ -63,13 +63,16 @@ def immutable_url(url: URL) -> URL:
 
 
 def check_journal(name: str) -> None:
-    """Raise `OipError` if the journal beside an SQLite file names another file.
+    """Raise `OipError` if the journal beside an SQLite file names another file, or is none.
 
     Whoever reads the database first rolls back what the journal holds, and SQLite then deletes the
     file that it names: any file of the user's. Journals of ours name none, since no transaction
     writes to two databases.
     """
     path = os.path.realpath(name) + "-journal"
+    for beside in (path, os.path.realpath(name) + "-wal"):
+        if os.path.lexists(beside) and not os.path.isfile(beside):
+            raise OipError(f"{beside} isn't a file, and SQLite would read it: remove it")
     try:
         with open(path, "rb") as journal:
             journal.seek(-len(_JOURNAL_MAGIC), os.SEEK_END)

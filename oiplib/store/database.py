@@ -82,13 +82,15 @@ class Store(Reader):
                 check_target(oip.objective, oip.map, layer)
                 check_image(oip.image, layer)
             same_oips = select(Oip).where(Oip.key.in_([oip.key for oip in oips]))
-            frames = undefer(Oip.frames), undefer(Oip.report_steps)
+            frames = undefer(Oip.frames), undefer(Oip.report_steps), undefer(Oip.image)
             stored = {oip.key: oip for oip in session.scalars(same_oips.options(*frames))}
             new_scans = [scan for scan in scans if session.scalar(same_row(scan)) is None]
             new_oips = [oip for oip in oips if oip.key not in stored]
             for oip in oips:
                 known = stored.get(oip.key)
-                if known is not None and len(oip.frames) and not len(known.frames):
+                lacks_frames = known is not None and len(oip.frames) and not len(known.frames)
+                # On another machine it may have gone another way.
+                if known is not None and lacks_frames and (known.image == oip.image).all():
                     known.frames, known.report_steps = oip.frames, oip.report_steps
             session.add_all([*new_scans, *new_oips])
             return len(new_scans), len(new_oips)

@@ -255,7 +255,7 @@ def _since_run(row: Any) -> Iterator[str]:
     """Whether a row was made after its run began."""
     session = object_session(row)
     run = None if session is None else session.get(Run, row.run_id)
-    if run is not None and row.created < run.started - timedelta(seconds=1):
+    if run is not None and row.created < run.started - timedelta(days=1):
         yield f"it was created before run {run.id}, which made it"
 
 

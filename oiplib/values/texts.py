@@ -11,6 +11,7 @@ from ..errors import OipError
 # What we write is some kilobytes long and some ten levels deep; a network with inner models, more.
 _LARGEST = 4_000_000
 _DEEPEST = 64
+_MOST_DIGITS = 300
 
 
 def parsed(text: str | bytes, largest: int = _LARGEST, finite: bool = True) -> Any:
@@ -41,9 +42,11 @@ def parsed(text: str | bytes, largest: int = _LARGEST, finite: bool = True) -> A
         raise OipError(f"its JSON has {len(text):,} characters, and {largest:,} are the most")
     try:
         if finite:
-            values = json.loads(text, parse_constant=_not_finite, parse_float=_finite)
+            values = json.loads(
+                text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole
+            )
         else:
-            values = json.loads(text)
+            values = json.loads(text, parse_int=_whole)
     except RecursionError:
         raise OipError("its JSON is nested too deep") from None
     except ValueError as error:
@@ -64,6 +67,13 @@ def _inside(value: Any) -> Any:
 
 def _not_finite(name: str) -> float:
     raise ValueError(f"{name} is no number")
+
+
+def _whole(text: str) -> int:
+    """A whole number that a float can hold, too."""
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text[:20]}... is too large a number")
+    return int(text)
 
 
 def _finite(text: str) -> float:

@@ -1,6 +1,7 @@
 """What several revisions need: rewriting JSON and arrays row by row.
 
-Revisions use nothing else of the package, which goes on changing while they stay.
+Of the rest of the package, which goes on changing while they stay, revisions use only how arrays
+are read, and errors.
 """
 
 from __future__ import annotations

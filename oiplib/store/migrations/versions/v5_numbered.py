@@ -8,17 +8,21 @@ nobody's way, and frames, which are for the eye, take a byte for a pixel.
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import numpy as np
 from alembic import op
 
 from oiplib.errors import OipError
-from oiplib.store.arrays import unpacked
+from oiplib.store.arrays import header_of, unpacked
 from oiplib.store.migrations.rows import recreate, rewrite
 
 revision = "5"
 down_revision = "4"
+
+# Of all frames of an OIP; oiplib had made images of 28 x 28 pixels.
+_MOST_PIXELS = 2**24
 
 _NETWORKS = """
 CREATE TABLE new_networks (
@@ -94,7 +98,10 @@ def upgrade() -> None:
 
 def _frames(blob: bytes) -> dict[str, Any]:
     try:
-        frames = unpacked(blob).astype(np.float32)
+        header = header_of(blob)
+        if header.dtype != np.float32 or math.prod(header.shape) > _MOST_PIXELS:
+            return {"frames": blob}
+        frames = unpacked(blob)
     except OipError:
         return {"frames": blob}
     each = tuple(range(1, frames.ndim))

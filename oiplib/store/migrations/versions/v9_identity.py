@@ -582,9 +582,9 @@ def _null(layer: int, run: int, variety: dict[str, Any], old: str) -> None:
 
 def _array(blob: bytes) -> np.ndarray:
     """Counts in classes, of which there never were more than some hundreds."""
-    shape = header_of(blob).shape
-    if len(shape) != 1 or shape[0] > _MOST_CLASSES:
-        raise OipError(f"a null's counts have the shape {shape}: don't trust the file")
+    dtype, shape, *_ = header_of(blob)
+    if dtype.kind not in "iu" or len(shape) != 1 or shape[0] > _MOST_CLASSES:
+        raise OipError(f"a null's counts have the shape {shape} of {dtype}: don't trust the file")
     return unpacked(blob)
 
 
