@@ -99,9 +99,9 @@ def upgrade() -> None:
 def _frames(blob: bytes) -> dict[str, Any]:
     try:
         header = header_of(blob)
-        if header.dtype != np.float32 or math.prod(header.shape) > _MOST_PIXELS:
+        if header.dtype.kind != "f" or math.prod(header.shape) > _MOST_PIXELS:
             return {"frames": blob}
-        frames = unpacked(blob)
+        frames = unpacked(blob).astype(np.float32)
     except OipError:
         return {"frames": blob}
     each = tuple(range(1, frames.ndim))
