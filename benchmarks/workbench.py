@@ -266,7 +266,7 @@ class Bench:
         found = {}
         for path in sorted(self.work.rglob("*")):
             name = str(path.relative_to(self.work))
-            is_log_of_sqlite = name.endswith(("-wal", "-shm"))
+            is_log_of_sqlite = name.endswith(("-wal", "-shm")) or _is_over(path)
             if path.is_file() and not name.startswith(_OWN_FOLDERS) and not is_log_of_sqlite:
                 found[name] = _digest(path)
         return found
@@ -376,6 +376,14 @@ class Bench:
             self.done(["merge", "{db}", "oip.db"])
             self.server.make(copied, f"{self.prefix}work")
         return folder
+
+
+def _is_over(path: Path) -> bool:
+    """Whether a file is a journal that SQLite doesn't need, and removes when it writes again."""
+    if not path.name.endswith("-journal"):
+        return False
+    with path.open("rb") as file:
+        return file.read(1) in (b"", b"\0")
 
 
 def _digest(path: Path) -> str:
