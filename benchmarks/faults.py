@@ -53,6 +53,9 @@ KINDS = ("process left", "unsound", "lost", "unequal", "leftover", "disorder")
 # All rows are read after every kill, and in the end compared with those of the unbroken study.
 CHECKED = 5
 
+# The status of what can't be done as it was asked.
+WRONG_USAGE = 2
+
 # Whether somebody has ended this program.
 _STOPPED = threading.Event()
 
@@ -227,7 +230,7 @@ def tried(
     status = process.ended(LONGEST)
     for role in process.left():
         note("process left", f"{role}, after the next call")
-    if status != 0:
+    if status != 0 and not _was_done(bench, scenario, status, unbroken):
         note("unequal", f"the next call ends with {status}: {bench.last_line()}")
     else:
         for kind, what in _after_end(bench, unbroken):
@@ -268,13 +271,23 @@ def _killed(
         is_killed = bool(victims)
     else:
         is_killed = status == -signal.SIGKILL
-        if not is_killed and status:
+        if not is_killed and status and not _was_done(bench, scenario, status, unbroken):
             note("disorder", f"ends with {status}, not killed: {bench.last_line()}")
     for role in process.left():
         note("process left", role)
     if bench.server and not bench.server.is_free(bench.prefix + "work", GRACE):
         note("process left", "a transaction in the server")
     return is_killed
+
+
+def _was_done(bench: Bench, scenario: Scenario, status: int, unbroken: Unbroken) -> bool:
+    """Whether a command refuses because it had ended its work when it was killed before."""
+    files = bench.files()
+    return (
+        scenario.is_once
+        and status == WRONG_USAGE
+        and all(files.get(name) == of_name for name, of_name in unbroken.files.items() if of_name)
+    )
 
 
 def _after_kill(

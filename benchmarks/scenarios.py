@@ -101,6 +101,8 @@ class Scenario:
         Whether it starts as a process of its own, because it starts others.
     whole
         Folders that are there as a whole or not at all.
+    is_once
+        Whether it refuses, with status 2, to do again what is done.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Scenario:
     share: int
     is_fresh: bool = False
     whole: tuple[str, ...] = ()
+    is_once: bool = False
 
     @property
     def is_on_server(self) -> bool:
@@ -141,7 +144,7 @@ SCENARIOS = {
             for number in "13579"
         ),
         Scenario("query", ("query", "--out", "oips.csv"), "derived", 20),
-        Scenario("export", ("export", "out"), "derived", 40, whole=("out",)),
+        Scenario("export", ("export", "out"), "derived", 40, whole=("out",), is_once=True),
         Scenario("compare", ("compare",), "derived", 6),
         Scenario("run", ("run", "07-uniqueness", "05-map", "--maps", "0,1"), "derived", 12, True),
         Scenario("book", ("book", "--maps", "0,1"), "finished", 5, True, ("site",)),
