@@ -132,6 +132,8 @@ def main() -> int:
         progress = stack.enter_context(bar(sum(wanted.values()), "Faults", "kills"))
 
         def kill(name: str) -> None:
+            if _STOPPED.is_set():
+                return
             bench = benches.pop()
             _kill_often(bench, SCENARIOS[name], wanted[name], tallies[name], options, progress)
             benches.append(bench)
