@@ -157,6 +157,20 @@ def test_a_writer_waits_for_a_lock_and_says_so(copy, tiny_study, caplog):
     assert Store(copy).run(run).status == "running"
 
 
+def test_a_run_that_is_stopped_while_it_ends_does_not_go_on(copy, monkeypatch):
+    store, end, begun = Store(copy, create=True), Store.end_run, []
+
+    def pressed(self, run_id, status, error=None):
+        if status == "done":
+            raise KeyboardInterrupt
+        end(self, run_id, status, error)
+
+    monkeypatch.setattr(Store, "end_run", pressed)
+    with pytest.raises(KeyboardInterrupt), running(store, "train") as run_id:
+        begun.append(run_id)
+    assert store.run(begun[0]).status == "interrupted"
+
+
 # --- upgrades ---
 
 

@@ -29,14 +29,17 @@ KINDS = (
 @contextmanager
 def running(store: Store, kind: str, spec: Spec | None = None) -> Iterator[int]:
     """Note in the database that work goes on, and how it ended; gives the run's id."""
-    run_id = store.start_run(kind, None if spec is None else spec.to_dict(), environment())
-    try:
+    what, computed_on = None if spec is None else spec.to_dict(), environment()
+    run_id = None
+    try:  # also where Ctrl-C comes before the work begins, or after it has ended
+        run_id = store.start_run(kind, what, computed_on)
         yield run_id
+        store.end_run(run_id, "done")
     except BaseException as error:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        store.end_run(run_id, status, str(error)[:LONGEST_ERROR])
+        if run_id is not None:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            store.end_run(run_id, status, str(error)[:LONGEST_ERROR])
         raise
-    store.end_run(run_id, "done")
 
 
 def environment() -> dict[str, Any]:
