@@ -21,7 +21,7 @@ from oiplib.engine import network
 from oiplib.engine.tf import keras
 from oiplib.store.arrays import packed, unpacked
 from oiplib.study.check import problems
-from oiplib.values import AscentSpec, ClimbSpec, FluctuationSpec, parsed, start_of
+from oiplib.values import AscentSpec, ClimbSpec, FluctuationSpec, ScreeningSpec, parsed, start_of
 
 MEGABYTE = 2**20
 
@@ -434,6 +434,10 @@ def test_a_grid_of_too_many_cells_is_refused_at_once(side):
     ("make", "reason"),
     [
         (lambda: AscentSpec(n_epochs=10**12), "n_epochs must be at most"),
+        (
+            lambda: ScreeningSpec(GridSpec((0.2, 0.8), 8, 7)),
+            "make 7e\\+16 patterns, and 1e\\+12 at",
+        ),
         (lambda: AscentSpec(epsilon=1e308), "epsilon must be above 0 and at most|at most 1e"),
         (lambda: FluctuationSpec(seed=2**80), "seed must be at most"),
         (lambda: FluctuationSpec(grids=((9999, 9999),), factors=(1.0,)), "side must be at most"),

@@ -14,6 +14,9 @@ from .starts import FluctuationSpec, GridSpec
 
 STRATEGIES = ("race", "article")
 
+# A processor with two cores needs a year for so many.
+_MOST_SCREENED = 10**12
+
 
 @dataclass(frozen=True)
 class TrialSpec(Spec):
@@ -76,6 +79,12 @@ class ScreeningSpec(Spec):
 
     def __post_init__(self) -> None:
         instance("grid", self.grid, GridSpec)
+        if self.grid.n_patterns > _MOST_SCREENED:
+            raise InputError(
+                f"{self.grid.rows} x {self.grid.columns} cells of {len(self.grid.values)} values "
+                f"make {self.grid.n_patterns:.0e} patterns, and {_MOST_SCREENED:.0e} at most can "
+                "be shown one after the other: choose fewer cells or values"
+            )
         self._set("n_top", count("n_top", self.n_top, 1, MANY))
         decades = tuple(count("decades", n, -30) for n in sequence("decades", self.decades))
         if len(decades) != 2 or not decades[0] < decades[1] <= 30:
