@@ -156,3 +156,11 @@ def test_an_export_replaces_nothing(oip, copy, tmp_path):
     assert (tmp_path / "full" / "thesis.txt").read_text() == "years of work"
     assert not (tmp_path / "new").exists()
     assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("host", ["", "a" * 70, "999.1.1.1"])
+def test_what_is_no_host_is_refused(oip_here, copy, host):
+    """An empty one would be reached from everywhere."""
+    done = oip_here("serve", "--host", host, "--db", copy)
+    assert done.returncode == 2
+    assert done.stderr.count("Error: ") == 1

@@ -91,10 +91,13 @@ def serve(store: Store, host: str = "127.0.0.1", port: int = 8001) -> None:
         raise InputError(f"Datasette opens SQLite files, and {store.name} isn't one")
     if importlib.util.find_spec("datasette") is None:
         raise InputError("Datasette isn't installed: pip install 'oiplib[serve]'")
+    if not host:  # all networks of the machine, which nobody asks for by leaving a name out
+        raise InputError("an empty text names no host: name an address, such as 127.0.0.1")
     try:
         socket.create_server((host, port)).close()
-    except OSError as error:
-        raise InputError(f"{host}:{port} can't be served at: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no name of a host"
+        raise InputError(f"{host}:{port} can't be served at: {reason}") from None
     with tempfile.TemporaryDirectory() as folder:
         metadata = Path(folder) / "metadata.json"
         metadata.write_text(json.dumps(_metadata(Path(store.name).stem)))
