@@ -162,6 +162,7 @@ def test_wrong_usage_is_one_line_and_status_2(oip_here, db, tmp_path):
     failed(oip_here("train", "--db", "new.db", "--dataset", "birds"), 2, "choose one of mnist")
     failed(oip_here("train", "--db", "new.db", "--epochs", 0), 2, "at least 1")
     failed(oip_here("reproduce", "--maps", "x"), 2, "write them like")
+    failed(oip_here("book", "--db", db, "--maps", ""), 2, "'' names no maps")
     failed(oip_here("derive", "--db", "new.db", "--maps", "0-999"), 2, "choose 0 to 127")
     assert oip_here("query", "--db", "new.db", "--format", "json", check=0).stdout == "[]\n"
     (tmp_path / "bad.keras").write_text("no model")
@@ -273,6 +274,7 @@ class Pressed:
         if name == "oiplib.cli.make":
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 sys.meta_path.insert(0, Pressed())
 from oiplib.__main__ import main
 main()

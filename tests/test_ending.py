@@ -50,7 +50,12 @@ def test_nothing_outlives_a_command_that_is_ended(copy, tmp_path, number):
     command = [OIP, "run", "05-map", "--maps", "0-11", "--out", "out", "--db", copy]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "OIP_TEST_MARK": mark}, **pipes
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "OIP_TEST_MARK": mark},
+        # Under nohup it would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        **pipes,
     )
     scratch = tmp_path / "out" / ".oip-scratch"
     # Driver, workers, what kernels are copied from, and at least one kernel at work.

@@ -328,7 +328,8 @@ def book(
 
     check_site(Path(site))
     study = options.stored_study(db, network, layer, data)
-    executed, built = build(study, Path(site), maps or study.searched_maps() or None)
+    shown = maps if maps is not None else study.searched_maps() or None
+    executed, built = build(study, Path(site), shown)
     tables.say(
         f"{executed} notebooks executed; "
         + (f"open {site}/index.html" if built else f"{site} is up to date")
