@@ -241,6 +241,8 @@ def _add(
     makes_it = name == "target" or (name == "db" and made.command in CREATING)
     if makes_it and value in _NEW:
         value = "noise.db"
+    if made.command in SLOW and value in _FINE:
+        value = "x"
     if name == "out" and made.command == "run" and value == "full":
         value = "/proc/x"  # notebooks may stand beside other files
     if name == "data" and made.command != "train":
