@@ -42,14 +42,14 @@ def test_a_killed_training_that_is_whole_has_no_fault(bench):
 
 
 def test_what_was_committed_and_is_gone_is_lost(bench, monkeypatch):
-    unsound = bench.unsound
+    unsound, n_writes = bench.unsound, bench.unbroken(TRAINING).n_writes
 
     def spoiled(fully):
         change(bench, "DELETE FROM layers WHERE name = 'Conv2D_2'")
         return unsound(fully)
 
     monkeypatch.setattr(bench, "unsound", spoiled)
-    found = tried(bench, Kill(bench.unbroken(TRAINING).n_writes - 1))
+    found = tried(bench, Kill(n_writes - 1))
     assert ("lost", "1 rows of layers") in found
     assert ("unequal", "1 layers: missing") in found
     assert any(kind == "unsound" for kind, _ in found)
