@@ -88,9 +88,10 @@ class Store(Reader):
             new_oips = [oip for oip in oips if oip.key not in stored]
             for oip in oips:
                 known = stored.get(oip.key)
-                lacks_frames = known is not None and len(oip.frames) and not len(known.frames)
-                # On another machine it may have gone another way.
-                if known is not None and lacks_frames and (known.image == oip.image).all():
+                if known is None or len(known.frames) or not len(oip.frames):
+                    continue
+                # On another machine the ascent may have gone another way.
+                if (known.image == oip.image).all():
                     known.frames, known.report_steps = oip.frames, oip.report_steps
             session.add_all([*new_scans, *new_oips])
             return len(new_scans), len(new_oips)
