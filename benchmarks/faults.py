@@ -254,7 +254,7 @@ def _killed(
     note: Callable[[str, str], None],
 ) -> bool:
     """Let a command begin, and kill it; False if it ended before."""
-    at = kill.at if isinstance(kill.at, int) else 0
+    at = kill.at if isinstance(kill.at, int) else None
     process = bench.started(scenario.command, at, scenario.is_fresh)
     if not at:
         bench.wait_for_begin(process)

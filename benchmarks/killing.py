@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,7 +51,8 @@ class Plan:
     mark
         Stands in the environment of all processes that it starts.
     at
-        The write at which it dies; 0 for none.
+        The write at which it dies; 0 for none. None where a signal will come: then SQLite's own
+        calls aren't counted, since Ctrl-C would be lost in a function that SQLite calls.
     """
 
     command: tuple[str, ...]
@@ -59,7 +60,7 @@ class Plan:
     db: str
     journal: str
     mark: str
-    at: int = 0
+    at: int | None = 0
 
 
 class Writes:
@@ -90,13 +91,13 @@ def act(plan: Plan) -> None:
         os.dup2(log, descriptor)
     os.environ.update(OIP_DB=plan.db, OIP_FAULTS=plan.mark)
     journal = os.open(plan.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    writes = Writes(plan.at)
+    writes = Writes(plan.at or 0)
     _note_units(lambda lines: os.write(journal, lines.encode()))
     event.listen(Engine, "before_cursor_execute", _statements(writes))
     event.listen(Engine, "commit", lambda made: _is_kept(made) and writes.one())
     sys.addaudithook(_files(writes, plan.folder))
     try:
-        with _calls_of_sqlite(writes):
+        with nullcontext() if plan.at is None else _calls_of_sqlite(writes):
             name, *arguments = plan.command
             # Signals that come before this line aren't the command's to answer.
             os.write(journal, (json.dumps(["begins", os.getpid()]) + "\n").encode())

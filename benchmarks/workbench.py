@@ -185,7 +185,9 @@ class Bench:
         if self.server:
             self.server.make(f"{self.prefix}work", f"{self.prefix}base_{base}")
 
-    def started(self, command: Sequence[str], at: int = 0, is_fresh: bool = False) -> Command:
+    def started(
+        self, command: Sequence[str], at: int | None = 0, is_fresh: bool = False
+    ) -> Command:
         """A command that has begun in the work folder, and will die at a write."""
         db = self.url if self.server else "oip.db"
         given = {"{db}": db, "{digits}": str(self.root / "digits.npz")}
