@@ -487,13 +487,16 @@ def _run(
         n_faults = len(figures[kind].faults)
         (files if kind == "file" else lines).run(int(number), figures[kind])
         for fault in figures[kind].faults[n_faults:]:
-            print(
-                f"{fault.case:9} {fault.command:10} {fault.kind:10} {fault.detail[:150]!s} "
-                f"<- {fault.what[:150]}",
-                flush=True,
-            )
+            print(_in_words(fault), flush=True)
         if sys.stderr.isatty():
             print(f"\r{i + 1} of {len(names)}", end="", file=sys.stderr)
+
+
+def _in_words(fault: Any) -> str:
+    return (
+        f"{fault.case:9} {fault.command:10} {fault.kind:10} {fault.detail[:150]!s} "
+        f"<- {fault.what[:150]}"
+    )
 
 
 def _report(figures: dict[str, Figures], seconds: float, chosen: Any) -> None:
@@ -520,6 +523,8 @@ def _report(figures: dict[str, Figures], seconds: float, chosen: Any) -> None:
     for kind in kinds:
         row(f"fault: {kind}", lambda f, kind=kind: sum(each.kind == kind for each in f.faults))
     row("faults", lambda f: len(f.faults))
+    faults = [fault for column in columns for fault in column.faults]
+    lines += ["", "```", *(_in_words(fault) for fault in faults), "```"] if faults else []
     text = "\n".join(lines) + "\n"
     print("\n" + text)
     if not chosen.only:

@@ -156,7 +156,7 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
 @options.example("oip replay --sample 50")
 @click.command()
 @click.argument("ids", nargs=-1, type=options.ID, metavar="[ID]...")
-@click.option("--sample", type=click.IntRange(1), metavar="N", help="N OIPs drawn by a fixed seed.")
+@click.option("--sample", type=options.COUNT, metavar="N", help="N OIPs drawn by a fixed seed.")
 @click.option("--all", "everything", is_flag=True, help="Every OIP of the database.")
 @click.option(
     "--tolerance",
