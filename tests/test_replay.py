@@ -46,7 +46,7 @@ def test_wrong_usage_says_what_to_name(tiny_study, oip_here, tmp_path, copied):
     copied(tiny_study.store.name, tmp_path / "oip.db")
     assert "--sample N" in oip_here("replay", check=2).stderr
     assert "--sample N" in oip_here("replay", "1", "--all", check=2).stderr
-    assert "is not in the range" in oip_here("replay", "--sample", str(2**63), check=2).stderr
+    assert "--sample must be at most" in oip_here("replay", "--sample", str(2**63), check=2).stderr
     assert "there is no OIP 99999: choose 1 to" in oip_here("replay", "99999", check=2).stderr
     with pytest.raises(InputError, match="there is no OIP"):
         list(replay(Study(tmp_path / "oip.db").store, [0]))

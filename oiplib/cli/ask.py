@@ -12,6 +12,7 @@ import click
 from .. import files
 from ..errors import InputError, OipError
 from ..values import stages_of, start_of
+from ..values.fields import count
 from . import options, tables
 
 
@@ -156,7 +157,7 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
 @options.example("oip replay --sample 50")
 @click.command()
 @click.argument("ids", nargs=-1, type=options.ID, metavar="[ID]...")
-@click.option("--sample", type=options.COUNT, metavar="N", help="N OIPs drawn by a fixed seed.")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="N OIPs drawn by a fixed seed.")
 @click.option("--all", "everything", is_flag=True, help="Every OIP of the database.")
 @click.option(
     "--tolerance",
@@ -178,6 +179,8 @@ def replay(
     from ..study.replay import differences
     from ..study.replay import replay as do
 
+    if sample is not None:
+        count("--sample", sample, 1)
     if bool(ids) + (sample is not None) + everything != 1:
         raise InputError("name OIPs by their ids, or give one of --sample N and --all")
     store = Store(db)

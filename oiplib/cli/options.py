@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..study.study import Study
 
 
-#: The number of a row, or of something else that is counted from 0 on; how many of something.
-ID, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 2**63 - 1)
+#: A number that a database gives to a row, or that counts something.
+ID = click.IntRange(0, 2**63 - 1)
 
 
 class Finite(click.FloatRange):
