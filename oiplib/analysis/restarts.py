@@ -129,6 +129,10 @@ def unlike(
     progress
         A progress bar that counts maps.
     """
+    if not spec.n_unlike:
+        none = np.empty(0, np.float32)
+        yield from (Unlike(none, none, of_map.images[:0]) for of_map in restarts)
+        return
     first_trial = spec.tries * spec.n_starts
     trials = range(first_trial, first_trial + spec.n_unlike)
     size = max(1, layer.batch_size // spec.n_unlike)

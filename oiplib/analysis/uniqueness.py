@@ -155,13 +155,13 @@ def uniqueness(maps: Sequence[MapRestarts], null: LayerNull, clustering: Cluster
     return Uniqueness(
         pixels=OneSpace(
             within=np.concatenate([one.peaks for one in maps]).astype(float),
-            null=_class_middles(null.peaks.sum(axis=0)),
+            null=class_middles(null.peaks.sum(axis=0)),
             threshold=null.threshold,
             n_patterns=np.array([one.patterns.max() + 1 for one in maps], int),
         ),
         features=OneSpace(
             within=np.concatenate([one.features for one in maps]).astype(float),
-            null=_class_middles(null.features.sum(axis=0)),
+            null=class_middles(null.features.sum(axis=0)),
             threshold=null.feature_threshold,
             n_patterns=np.array([patterns.max() + 1 for patterns in in_features], int),
         ),
@@ -174,7 +174,7 @@ def uniqueness(maps: Sequence[MapRestarts], null: LayerNull, clustering: Cluster
     )
 
 
-def _class_middles(counts: np.ndarray) -> np.ndarray:
+def class_middles(counts: np.ndarray) -> np.ndarray:
     """Similarities that were counted in equal classes from 0 to 1: each as its class' middle."""
     return np.repeat((np.arange(len(counts)) + 0.5) / len(counts), counts)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..values import Maps
-from . import answers, questions, trainings
+from . import answers, legible, questions, trainings, unique
 from .study import Study
 
 
@@ -98,6 +98,15 @@ def _variety(study: Study, maps: list[int]) -> str:
     return f"{n_starts:,} restarts of {len(varieties)} maps"
 
 
+def _priors(study: Study, maps: list[int]) -> str:
+    new = legible.derive_legible(study, maps)
+    n_trainings = len(next(iter(unique.restarted(study).values())))
+    of_priors = unique.under_priors(study, maps)
+    restarts = f"{of_priors[0].n_starts} restarts" if of_priors else "no restarts"
+    searched = f"{len(new)} maps under {len(unique.PRIORS)} priors" if new else "stored already"
+    return f"{searched}; {restarts} of each map in {n_trainings} training{'s' * (n_trainings > 1)}"
+
+
 def _trainings(study: Study, maps: list[int]) -> str:
     if study.network.spec is None:
         return "none: the network came as a model"
@@ -120,6 +129,7 @@ NEEDS = (
     Need("reactions", _reactions),
     Need("variety", _variety),
     Need("trainings", _trainings),
+    Need("priors", _priors),
 )
 
 _OIPS = ("network", "screening", "fluctuations", "patterns")
@@ -133,8 +143,9 @@ CHAPTERS = (
     Chapter("04-precursor", (*_OIPS, "selection", "reactions")),
     Chapter("layers", (*_OIPS, "layers")),
     Chapter("06-gallery", _OIPS),
+    Chapter("legible", (*_OIPS, "priors")),
     Chapter("atlas", _OIPS),
-    Chapter("07-uniqueness", (*_OIPS, "variety")),
+    Chapter("07-uniqueness", (*_OIPS, "variety", "priors")),
     Chapter("repetition", _OIPS),
     Chapter("08-two-trainings", ("network", "trainings")),
     Chapter("beside", ("network", "trainings")),

@@ -30,6 +30,8 @@ from .objectives import (
 )
 from .priors import (
     L2,
+    LEGIBLE,
+    STEADY,
     Colours,
     Jitter,
     Prior,
@@ -57,9 +59,11 @@ from .varieties import CorrespondenceSpec, NullSpec, ReactionSpec, VarietySpec
 __all__ = [
     "INPUTS_CHOICES",
     "L2",
+    "LEGIBLE",
     "MOST_STEPS",
     "OBJECTIVES",
     "SCHEDULES",
+    "STEADY",
     "STRATEGIES",
     "AscentSpec",
     "Channel",

@@ -186,6 +186,10 @@ def Colours() -> Prior:
     return Prior(colours=True)
 
 
+#: Under these a pattern is one that a person can read, and one that also bears being moved.
+LEGIBLE, STEADY = Smooth(1), Smooth(1) + Jitter(1)
+
+
 def prior_of(value: Prior | str | None) -> Prior:
     """A prior that is given as a value, as a text, or not at all.
 

@@ -13,6 +13,10 @@ from .starts import FluctuationSpec, GridSpec
 from .varieties import VarietySpec
 
 
+def _compared() -> VarietySpec:
+    return VarietySpec(n_starts=16, n_unlike=0)
+
+
 @dataclass(frozen=True)
 class StudySpec(Spec):
     """What `reproduce` does with one network: article IX for all maps, then article X.
@@ -29,6 +33,8 @@ class StudySpec(Spec):
         The precursor scan.
     variety
         The restarts by which is judged whether OIPs are unique.
+    compared
+        Fewer restarts, by which priors and trainings are compared.
     """
 
     cnn: CnnSpec = field(default_factory=CnnSpec)
@@ -36,6 +42,7 @@ class StudySpec(Spec):
     trials: TrialSpec = field(default_factory=TrialSpec)
     scan: ScanSpec = field(default_factory=ScanSpec)
     variety: VarietySpec = field(default_factory=VarietySpec)
+    compared: VarietySpec = field(default_factory=_compared)
 
     def __post_init__(self) -> None:
         instance("cnn", self.cnn, CnnSpec)
@@ -43,6 +50,7 @@ class StudySpec(Spec):
         instance("trials", self.trials, TrialSpec)
         instance("scan", self.scan, ScanSpec)
         instance("variety", self.variety, VarietySpec)
+        instance("compared", self.compared, VarietySpec)
 
     @classmethod
     def of(cls, seed: int = 0, quick: bool = False) -> StudySpec:
@@ -52,6 +60,7 @@ class StudySpec(Spec):
             trials=TrialSpec(fluctuation=FluctuationSpec(seed=seed)),
             scan=ScanSpec(seed=seed),
             variety=VarietySpec(fluctuation=FluctuationSpec(seed=seed)),
+            compared=_compared().replace(fluctuation=FluctuationSpec(seed=seed)),
         )
         if not quick:
             return spec
@@ -63,4 +72,5 @@ class StudySpec(Spec):
                 rungs=[rung.replace(n_starts=rung.n_starts // 2) for rung in spec.scan.rungs],
             ),
             variety=spec.variety.replace(n_starts=16, n_unlike=2),
+            compared=spec.compared.replace(n_starts=4),
         )

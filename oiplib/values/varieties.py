@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InputError
-from .ascents import AscentSpec, ClimbSpec
+from .ascents import AscentSpec, ClimbSpec, led_by
 from .fields import MANY, count, instance, number, sequence
+from .priors import Prior
 from .searches import ScanSpec
 from .spec import Spec
 from .starts import FluctuationSpec
@@ -113,7 +114,7 @@ class VarietySpec(Spec):
         not excite the map.
     n_unlike
         How many further starts ascend away from the patterns that the restarts led to (after
-        Cadena et al. 2018).
+        Cadena et al. 2018); 0 for none.
     tries
         How many times `n_starts` starts are tried at most, where some don't come to excite
         the map.
@@ -145,10 +146,14 @@ class VarietySpec(Spec):
         for name in ("tries", "quantile", "n_classes"):
             self._set(name, getattr(self.null, name))
         self._set("null_seed", self.null.seed)
-        self._set("n_unlike", count("n_unlike", self.n_unlike, 1, 10_000))
+        self._set("n_unlike", count("n_unlike", self.n_unlike, 0, 10_000))
         self._set("margin", number("margin", self.margin, above=0.0, high=1.0))
         self._set("n_typical", count("n_typical", self.n_typical, 1, 10_000))
         self._set("n_images", count("n_images", self.n_images, 1, MANY))
+
+    def led_by(self, prior: Prior | str) -> VarietySpec:
+        """The same restarts under a prior."""
+        return self.replace(climb=led_by(self.climb, prior))
 
     @property
     def null(self) -> NullSpec:

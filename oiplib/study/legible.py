@@ -1,0 +1,202 @@
+"""Patterns that people can read: beside the strongest OIP of a map a legible and a steady one.
+
+A prior leads an image to look like something that can be read, or that bears being moved. It
+costs response. What it costs and what it gives is told here, from OIPs that races found under
+each of the priors, and from restarts under them in every training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..analysis.estimates import Answer, Estimate, over_maps
+from ..store import Oip, Variety
+from ..values import Maps
+from .questions import varieties
+from .study import Study
+from .unique import PRIORS, restarted
+
+#: By how many pixels at most an image is moved, and the deviation of the noise that is put on it,
+#: in units of the image's own (of a quarter of the range where a network takes one).
+PIXELS, NOISE = 1, 0.3
+
+# Noisy copies of an image.
+_N_NOISY = 8
+
+
+@dataclass(frozen=True)
+class Held:
+    """Which share of their response images keep, one value a map.
+
+    Attributes
+    ----------
+    moved, noisy : array, (maps,)
+        In the mean of all shifts by at most `PIXELS` pixels, none among them; of noisy copies.
+    """
+
+    moved: np.ndarray
+    noisy: np.ndarray
+
+
+@dataclass(frozen=True)
+class Led:
+    """What a prior costs and gives.
+
+    Attributes
+    ----------
+    name : str
+        One of `unique.PRIORS`.
+    oips : dict
+        Map -> its OIP with the largest loss under this prior.
+    loss : Estimate
+        Loss of these OIPs over that of the strongest of the map, in the median.
+    least : float
+        The smallest such share.
+    moved, noisy : Estimate
+        Share of their response that they keep, in the median; see `Held`.
+    restarts_loss, restarts_moved, restarts_noisy : Answer
+        The same for the best of some restarts of each map, in every training.
+    """
+
+    name: str
+    oips: dict[int, Oip]
+    loss: Estimate
+    least: float
+    moved: Estimate
+    noisy: Estimate
+    restarts_loss: Answer
+    restarts_moved: Answer
+    restarts_noisy: Answer
+
+
+def derive_legible(study: Study, maps: Maps = None) -> list[int]:
+    """A race under each prior for all maps; returns those that weren't searched so before."""
+    searched = [study.derive_from_patterns(maps, prior) for prior in PRIORS.values()]
+    return sorted({map for of_prior in searched for map in of_prior})
+
+
+def legible(study: Study, maps: Maps = None) -> list[Led]:
+    """What each of `unique.PRIORS` costs and gives.
+
+    Parameters
+    ----------
+    study
+        Whose layer; all must be derived already, see `derive_legible`.
+    maps
+        Which maps; all by default. Those without an OIP under any of the priors are left out.
+
+    Returns
+    -------
+    list of Led
+        The strongest first. Empty if no map has an OIP.
+    """
+    indices = study.check_maps(maps)
+    best = {
+        name: {oip.of_map: oip for oip in study.oips(best=True, prior=prior)}
+        for name, prior in PRIORS.items()
+    }
+    shown = [map for map in indices if all(map in of_prior for of_prior in best.values())]
+    if not shown:
+        return []
+    strongest = np.array([best["strongest"][map].loss for map in shown])
+    restarts = {
+        name: [_best_restarts(part, maps) for part in parts]
+        for name, parts in restarted(study).items()
+    }
+    found = []
+    for name, of_prior in best.items():
+        images = np.array([of_prior[map].image for map in shown])
+        ratios = np.array([of_prior[map].loss for map in shown]) / strongest
+        held = held_by(study, images, shown)
+        of_networks = [
+            _beside(*pair) for pair in zip(restarts[name], restarts["strongest"], strict=True)
+        ]
+        found.append(
+            Led(
+                name=name,
+                oips={map: of_prior[map] for map in shown},
+                loss=over_maps(ratios),
+                least=float(ratios.min()),
+                moved=over_maps(held.moved),
+                noisy=over_maps(held.noisy),
+                restarts_loss=_answer([ratio for ratio, _ in of_networks]),
+                restarts_moved=_answer([held.moved for _, held in of_networks]),
+                restarts_noisy=_answer([held.noisy for _, held in of_networks]),
+            )
+        )
+    return found
+
+
+def held_by(study: Study, images: np.ndarray, maps: Sequence[int]) -> Held:
+    """Which share of their response images keep when they are moved, or noise is put on them.
+
+    Parameters
+    ----------
+    study
+        Whose layer.
+    images : array, (n, height, width, channels), as the network takes them
+        What leaves at one side comes back at the other.
+    maps
+        Whose response, of each image; above 0.
+    """
+    from ..engine.images import project, unit
+
+    rng = np.random.default_rng(0)
+    reach = range(-PIXELS, PIXELS + 1)
+    moved = [np.roll(images, (down, right), (1, 2)) for down in reach for right in reach]
+    size = NOISE * unit(study.inputs)
+    noisy = [
+        np.asarray(project(images + size * rng.standard_normal(images.shape, np.float32), inputs))
+        for inputs in [study.inputs] * _N_NOISY
+    ]
+    responses = _responses(study, images, maps)
+    shares = [
+        np.mean([_responses(study, each, maps) for each in altered], axis=0) / responses
+        for altered in (moved, noisy)
+    ]
+    return Held(*shares)
+
+
+def _responses(study: Study, images: np.ndarray, maps: Sequence[int]) -> np.ndarray:
+    return study.engine(images)[np.arange(len(images)), np.asarray(maps)]
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The best restart of each map: (maps,), their losses, and their pictures' shares kept."""
+
+    maps: list[int]
+    losses: np.ndarray
+    held: Held
+
+
+def _best_restarts(part: Study, maps: Maps) -> _Best:
+    rows = varieties(part, maps)
+    pictures = [_best_picture(row) for row in rows.values()]
+    if not pictures:
+        return _Best([], np.empty(0), Held(np.empty(0), np.empty(0)))
+    images = part.inputs_of(np.array(pictures), (0.0, 255.0))
+    losses = np.array([row.best_loss for row in rows.values()])
+    return _Best(list(rows), losses, held_by(part, images, list(rows)))
+
+
+def _best_picture(row: Variety) -> np.ndarray:
+    """The picture of the strongest restart among those of which one is kept."""
+    of_patterns = [row.losses[row.patterns == k].max() for k in range(len(row.images))]
+    return row.images[int(np.argmax(of_patterns))]
+
+
+def _beside(led: _Best, strongest: _Best) -> tuple[np.ndarray, Held]:
+    """The losses of restarts under a prior over those without one, for maps that have both."""
+    losses = dict(zip(strongest.maps, strongest.losses, strict=True))
+    both = [i for i, map in enumerate(led.maps) if map in losses]
+    ratios = np.array([led.losses[i] / losses[led.maps[i]] for i in both])
+    return ratios, Held(led.held.moved[both], led.held.noisy[both])
+
+
+def _answer(of_networks: Sequence[np.ndarray]) -> Answer:
+    medians = tuple(float(np.median(values)) if len(values) else np.nan for values in of_networks)
+    return Answer(over_maps(of_networks[0]), medians)
