@@ -91,6 +91,12 @@ def digits(once, mnist):
 @pytest.fixture(scope="session")
 def tiny_spec(digits):
     """A study with the geometry of the articles, and little of everything."""
+    climb = ClimbSpec(
+        (
+            AscentSpec(6, 0.3, n_steps=0, objective="pre-activation"),
+            AscentSpec(21, 0.3, n_steps=0, schedule="cosine"),
+        )
+    )
     return StudySpec(
         cnn=CnnSpec(dataset=str(digits), maps=(6, 8, 12), dense=(16,), epochs=2),
         trials=TrialSpec(FluctuationSpec(), n_trials=3, ascent=AscentSpec(n_epochs=40, n_steps=3)),
@@ -102,16 +108,8 @@ def tiny_spec(digits):
             ),
             n_oips=3,
         ),
-        variety=VarietySpec(
-            n_starts=6,
-            climb=ClimbSpec(
-                (
-                    AscentSpec(6, 0.3, n_steps=0, objective="pre-activation"),
-                    AscentSpec(21, 0.3, n_steps=0, schedule="cosine"),
-                )
-            ),
-            n_unlike=2,
-        ),
+        variety=VarietySpec(n_starts=6, climb=climb, n_unlike=2),
+        compared=VarietySpec(n_starts=4, climb=climb, n_unlike=0),
     )
 
 

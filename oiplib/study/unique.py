@@ -109,14 +109,14 @@ def restarted(study: Study) -> dict[str, list[Study]]:
 
     A network that came as a model is the only one.
     """
-    known = study.network.spec is not None
-    others = [each for each in trainings(study) if each.network.id != study.network.id]
+    is_trained = study.network.spec is not None
+    four = trainings(study) if is_trained else []
+    others = [each for each in four if each.network.id != study.network.id]
     asked: dict[str, list[Study]] = {}
     for name, prior in PRIORS.items():
         spec = study.spec.compared.led_by(prior)
         asked[name] = [
-            each.part(each.spec.replace(variety=spec), each.network.id)
-            for each in [study, *(others if known else [])]
+            each.part(each.spec.replace(variety=spec), each.network.id) for each in [study, *others]
         ]
     return asked
 
