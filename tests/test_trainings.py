@@ -7,16 +7,9 @@ from oiplib import InputError, Store, Study
 from oiplib.analysis.matching import assigned
 from oiplib.engine import network
 from oiplib.study.check import problems
+from oiplib.study.comparing import WAYS, relation
 from oiplib.study.networks import add_model
-from oiplib.study.trainings import (
-    WAYS,
-    correspondences,
-    limits,
-    partners,
-    relation,
-    summary,
-    trainings,
-)
+from oiplib.study.trainings import correspondences, limits, partners, summary, trainings
 
 
 @pytest.fixture(scope="module")
@@ -45,27 +38,37 @@ def test_four_trainings_differ_in_pairs(study):
 def test_every_layer_and_pair_is_compared_both_ways(study):
     layers = correspondences(study)
     assert list(layers) == ["Conv2D_1", "Conv2D_2", "Conv2D_3"]
-    for rows in layers.values():
-        assert len(rows) == 2 * (6 + 1)
-        assert {row.way for row in rows} == set(WAYS)
-        for row in rows:
+    for compared in layers.values():
+        assert len(compared.pairs) == 2 * 6
+        assert [row.way for row in compared.baselines] == [*WAYS] * 4
+        assert {row.way for row in compared.pairs} == set(WAYS)
+        for row in compared.pairs:
             assert row.median == pytest.approx(np.nanmedian(assigned(row.scores)[1]), abs=1e-3)
-            assert (row.layer_id == row.other_id) == (row.relation == "untrained")
+            assert (row.svcca is None) == (row.way == "oips")
+        # All trainings are held against the same untrained networks.
+        for way in WAYS:
+            first, *others = compared.of(way).baselines
+            n = len(first.own_scores)
+            assert len(first.pair_scores) == n * (n - 1) // 2
+            for other in others:
+                np.testing.assert_array_equal(first.pair_scores, other.pair_scores)
+                assert (first.own_scores != other.own_scores).any()
     assert list(problems(study.store)) == []
 
 
 def test_nothing_is_computed_twice_until_there_are_better_oips(study, tmp_path, copied):
     again = Study(copied(study.store.name, tmp_path / "again.db"))
     before = runs(again)
-    rows = correspondences(again)["Conv2D_3"]
+    before_that = correspondences(again)["Conv2D_3"]
+    rows = [*before_that.pairs, *before_that.baselines]
     assert runs(again) == before
     best = again.oips(best=True)[0]
     with again.store.session(writes=True) as session:
         session.connection().exec_driver_sql(f"DELETE FROM oips WHERE id = {best.id}")
-    fresh = correspondences(again)["Conv2D_3"]
+    compared = correspondences(again)["Conv2D_3"]
+    fresh = [*compared.pairs, *compared.baselines]
     assert {row.run_id for row in fresh}.isdisjoint({row.run_id for row in rows})
-    same = [(row.layer_id, row.other_id, row.way) for row in rows]
-    assert [(row.layer_id, row.other_id, row.way) for row in fresh] == same
+    assert len(fresh) == len(rows)
 
 
 def test_the_summary_tells_who_is_matched(study):
@@ -74,8 +77,7 @@ def test_the_summary_tells_who_is_matched(study):
     assert [line["other"] for line in table].count("order") == 2
     limit = limits(rows)["activations"]
     assert limit["matched"] == max(limit["shuffled"], limit["untrained"])
-    trained = [r for r in rows if r.way == "activations" and r.relation != "untrained"]
-    for line, row in zip(table, trained, strict=True):
+    for line, row in zip(table, rows.of("activations").pairs, strict=True):
         _, values = assigned(row.scores)
         assert line["activations: matched"] == np.mean(values > limit["matched"])
     table = partners(study, rows, [0, 5])

@@ -29,13 +29,36 @@ if TYPE_CHECKING:  # who reads stored scores needs no TensorFlow
 QUANTILE = 0.95
 
 
+@dataclass(frozen=True)
+class Correlated:
+    """What maps of several networks have in common, position by position, over some images.
+
+    Rows and columns go over the maps of all layers.
+
+    Attributes
+    ----------
+    whole : array, float32, (maps, maps), in [-1, 1]
+        Correlation of each map with each. A map that never changes correlates with nothing.
+    shuffled : array, float32, (maps, maps), in [-1, 1]
+        The same where the second of a pair sees another image than the first.
+    covariances : array, float64, (maps, maps)
+    active : array, float64, (maps,), in [0, 1]
+        Share of all positions at which a map is above 0.
+    """
+
+    whole: np.ndarray
+    shuffled: np.ndarray
+    covariances: np.ndarray
+    active: np.ndarray
+
+
 def correlations(
     layers: Sequence[LayerMaps],
     images: np.ndarray,
     batch_size: int = 250,
     least_spread: float = 1e-4,
     progress: Any = SILENT,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Correlated:
     """Correlation of each map with each, position by position, over some images.
 
     Parameters
@@ -44,17 +67,11 @@ def correlations(
         Layers of several networks; their maps are counted through.
     images : array, (n, height, width, channels), standardized
     batch_size
-        Images per pass. For `shuffled` each is paired with the one before it in the pass.
+        Images per pass. For ``shuffled`` each is paired with the one before it in the pass.
     least_spread
         A map whose deviation is below this share of its root mean square counts as constant.
     progress
         A progress bar that counts images.
-
-    Returns
-    -------
-    correlations, shuffled : arrays, float32, (maps, maps), in [-1, 1]
-        Rows and columns go over the maps of all layers. For `shuffled` the second of a pair sees
-        another image than the first. A map that never changes correlates with nothing.
 
     Raises
     ------
@@ -63,7 +80,7 @@ def correlations(
     """
     n_maps = sum(layer.n_maps for layer in layers)
     products = np.zeros((2, n_maps, n_maps))
-    total, count = np.zeros(n_maps), 0
+    total, n_active, count = np.zeros(n_maps), np.zeros(n_maps), 0
     for first in range(0, len(images), batch_size):
         part = images[first : first + batch_size]
         activations = [layer.activations(part) for layer in layers]
@@ -73,6 +90,7 @@ def correlations(
         flat, other = (values.reshape(-1, n_maps) for values in (together, np.roll(together, 1, 0)))
         products += flat.T @ flat, flat.T @ other
         total += flat.sum(axis=0, dtype=np.float64)
+        n_active += (flat > 0).sum(axis=0)
         count += len(flat)
         progress.update(len(part))
     means = total / count
@@ -82,7 +100,8 @@ def correlations(
     alive = spread > least_spread * np.sqrt(np.diagonal(products[0]) / count) + 1e-12
     norms = np.outer(spread, spread)
     whole = np.where(np.outer(alive, alive), covariances / np.where(norms > 0, norms, 1), 0)
-    return tuple(np.clip(whole, -1, 1).astype(np.float32))
+    correlated, torn_apart = np.clip(whole, -1, 1).astype(np.float32)
+    return Correlated(correlated, torn_apart, covariances[0], n_active / count)
 
 
 def mutual(
@@ -158,7 +177,7 @@ class AssignedPairs:
     trained : array, float64, (pairs,)
         Of all pairs of trainings, one after the other.
     untrained : array, float64, (null pairs,)
-        Of two networks that were not trained.
+        Of networks that were not trained, each two of them.
     shuffled : array, float64, (null pairs,)
         Of the trainings, where what belongs together was torn apart.
     """
@@ -183,19 +202,19 @@ def assigned_pairs(
         One for each two trainings; at least one.
     shuffled : score matrices (n, m)
         Of the same trainings, where what belongs together was torn apart.
-    untrained : score matrix (n, m)
-        Of two networks that were not trained.
+    untrained : array, (pairs of networks, n)
+        Scores of the pairs that assignments found in networks that were not trained.
 
     Examples
     --------
     >>> scores, null = np.array([[0.9, 0.1], [0.2, 0.6]]), np.array([[0.3, 0.2], [0.1, 0.4]])
-    >>> pairs = assigned_pairs([scores, scores], [null, null], null)
+    >>> pairs = assigned_pairs([scores, scores], [null, null], np.array([[0.3, 0.4]]))
     >>> pairs.trained, pairs.share_above(0.7)
     (array([0.9, 0.6, 0.9, 0.6]), 0.5)
     """
     return AssignedPairs(
         trained=np.concatenate([_pair_scores(scores) for scores in trained]),
-        untrained=_pair_scores(untrained),
+        untrained=np.asarray(untrained, float).ravel(),
         shuffled=np.concatenate([_pair_scores(scores) for scores in shuffled]),
     )
 

@@ -1,7 +1,7 @@
 """The database: every network, run, screening, scan and OIP. Knows nothing of TensorFlow."""
 
 from .address import database_url
-from .answers import Correspondence, Null, Reaction, Variety
+from .answers import Baseline, Correspondence, Null, Reaction, Variety
 from .arrays import Array
 from .database import Store
 from .find import ORDERS, ORIGINS, OipFilter
@@ -18,6 +18,7 @@ __all__ = [
     "ROW_FIELDS",
     "VIEWS",
     "Array",
+    "Baseline",
     "Correspondence",
     "Layer",
     "Network",

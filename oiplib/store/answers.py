@@ -151,8 +151,9 @@ class Correspondence(Base):
     `scores` tells how well each map of the first layer and each of the second suit each other,
     `shuffled` the same after what belongs together was torn apart. The way is ``activations``
     (correlation over `n_images` images) or ``oips`` (response to each other's OIPs). `relation`
-    says in what the trainings differ, or that both networks were not trained at all. Untrained
-    networks are not stored, so such a row has the trained network's layer on both sides.
+    says in what the trainings differ. `svcca` and `cka` tell how alike both layers are as wholes;
+    with ``oips`` there are none, nor in databases of older schemas, where a row of two networks
+    that were not trained has the trained network's layer on both sides.
     """
 
     __tablename__ = "correspondences"
@@ -169,6 +170,8 @@ class Correspondence(Base):
     images_sha256: Mapped[str]
     median: Mapped[float]
     shuffled_median: Mapped[float]
+    svcca: Mapped[float | None]
+    cka: Mapped[float | None]
     scores: Mapped[NumpyArray] = mapped_column(Array("float16", "maps", "other_maps"))
     shuffled: Mapped[NumpyArray] = mapped_column(Array("float16", "maps", "other_maps"))
     layer: Mapped[Layer] = relationship(foreign_keys=[layer_id], lazy="joined")
@@ -183,3 +186,41 @@ class Correspondence(Base):
     def sizes(self) -> dict[str, int]:
         """The maps of both layers."""
         return {**sizes_of(self.layer), "other_maps": sizes_of(self.other)["maps"]}
+
+
+class Baseline(Base):
+    """How well the maps of a layer suit those of networks that were never trained.
+
+    What trained networks have in common is judged by it. Untrained networks aren't stored: they
+    follow from the spec. `own_scores` holds for each of them the scores of the pairs in which an
+    assignment puts the layer's maps; `pair_scores` those in all pairs of two untrained networks,
+    in the order of ``numpy.triu_indices``. With ``activations`` as its way, `svcca` and `cka`
+    tell how alike whole layers are: first the layer and each of the untrained, then their pairs.
+    `active` is the share of positions, over all images, at which each map is above 0.
+    """
+
+    __tablename__ = "baselines"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    way: Mapped[str]
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    n_images: Mapped[int]
+    images_sha256: Mapped[str]
+    own_scores: Mapped[NumpyArray] = mapped_column(Array("float32", "untrained", "maps"))
+    pair_scores: Mapped[NumpyArray] = mapped_column(Array("float32", "untrained_pairs", "maps"))
+    active: Mapped[NumpyArray] = mapped_column(Array("float32", "maps"))
+    svcca: Mapped[NumpyArray] = mapped_column(Array("float32", "wholes"))
+    cka: Mapped[NumpyArray] = mapped_column(Array("float32", "wholes"))
+    layer: Mapped[Layer] = relationship(lazy="joined")
+
+    __table_args__ = (
+        UniqueConstraint("layer_id", "way", "spec_sha256"),
+        CheckConstraint("way IN ('activations', 'oips')"),
+    )
+
+    def sizes(self) -> dict[str, int]:
+        """Its maps are those of the layer."""
+        return sizes_of(self.layer)

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
 from ..processes import this_process, was_killed
-from .answers import Correspondence, Null, Reaction, Variety
+from .answers import Baseline, Correspondence, Null, Reaction, Variety
 from .reader import Reader, same_row, screenings_of
 from .sound import all_rows, check_image, check_target
 from .tables import Layer, Network, Oip, Run, Scan, Screening, StoredStudy
@@ -199,20 +199,19 @@ class Store(Reader):
 
         return self._write(replace)
 
-    def put_correspondences(self, rows: Sequence[Correspondence]) -> None:
+    def put_compared(self, pairs: Sequence[Correspondence], baselines: Sequence[Baseline]) -> None:
         """Store how the maps of some layers correspond, in the place of what was stored."""
 
         def put(session: Session) -> None:
-            for row in rows:
-                old = select(Correspondence).where(
-                    Correspondence.layer_id == row.layer_id,
-                    Correspondence.other_id == row.other_id,
-                    Correspondence.way == row.way,
-                    Correspondence.spec_sha256 == row.spec_sha256,
-                )
-                for stored in session.scalars(old):
-                    session.delete(stored)
+            for kind, rows, others in (
+                (Correspondence, pairs, ("layer_id", "other_id")),
+                (Baseline, baselines, ("layer_id",)),
+            ):
+                for row in rows:
+                    named = {name: getattr(row, name) for name in (*others, "way", "spec_sha256")}
+                    for stored in session.scalars(select(kind).filter_by(**named)):
+                        session.delete(stored)
             session.flush()
-            session.add_all(rows)
+            session.add_all([*pairs, *baselines])
 
         self._write(put)

@@ -9,7 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import load_only, undefer
 
 from ..errors import InputError, OipError
-from .answers import Correspondence, Null, Reaction, Variety
+from .answers import Baseline, Correspondence, Null, Reaction, Variety
 from .find import OipFinder
 from .sound import all_rows, first_row, listed
 from .tables import Layer, Network, Run, Scan, Screening, StoredStudy
@@ -170,6 +170,16 @@ class Reader(OipFinder):
         with self.session() as session:
             rows = all_rows(session, query)
         return sorted(rows, key=lambda r: (ids.index(r.layer_id), ids.index(r.other_id), r.way))
+
+    def baselines(self, layer_ids: Sequence[int], spec_sha256: str) -> list[Baseline]:
+        """How some layers compare with untrained networks by a spec, in the layers' order."""
+        ids = list(layer_ids)
+        query = select(Baseline).where(
+            Baseline.layer_id.in_(ids), Baseline.spec_sha256 == spec_sha256
+        )
+        with self.session() as session:
+            rows = all_rows(session, query)
+        return sorted(rows, key=lambda row: (ids.index(row.layer_id), row.way))
 
     def comparing_runs(self, layer_id: int) -> list[int]:
         """The runs that made a layer's varieties and correspondences."""

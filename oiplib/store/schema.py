@@ -26,7 +26,7 @@ from .layout import check_layout, check_older, check_version_table, layout_of
 from .views import VIEWS
 
 #: The number of the schema of `tables` and `answers`, as a revision in ``migrations/versions``.
-NUMBER = "10"
+NUMBER = "11"
 
 _FIRST_TABLES = {"networks", "layers", "runs", "screenings", "scans", "rungs", "oips"}
 _VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"

@@ -20,11 +20,12 @@ from ..analysis.similarity import similarities
 from ..errors import OipError
 from ..store import Correspondence, Oip, OipFilter
 from ..values import FluctuationSpec, FluctuationStart, StudySpec
+from .comparing import WAYS, Compared
 from .networks import training_keys
 from .questions import earlier_layers, reaction
 from .read import Findings
 from .study import Study
-from .trainings import WAYS, correspondence_spec, limits, summary
+from .trainings import correspondence_spec, limits, stored, summary
 
 #: Of how many maps an answer is found at most, where the effort grows with their square.
 MOST_COMPARED = 128
@@ -46,7 +47,7 @@ class ComparedLayer:
     name : str
     n_maps : int
     scores : dict
-        Way of comparing, one of `trainings.WAYS` -> scores of the assigned pairs, and their
+        Way of comparing, one of `comparing.WAYS` -> scores of the assigned pairs, and their
         nulls.
     limits : dict
         Way -> name of a null, and ``matched`` -> its threshold; see `trainings.limits`.
@@ -83,7 +84,7 @@ class ComparedTrainings:
     Attributes
     ----------
     relation : str
-        In what the trainings differ: one of `trainings.RELATIONS`.
+        In what the trainings differ: one of `comparing.RELATIONS`.
     networks : tuple of int
         Ids of the first and the second network.
     scores : array, (n, n), in [-1, 1]
@@ -202,11 +203,11 @@ def compared_layers(study: Study) -> list[ComparedLayer]:
         ComparedLayer(
             name=name,
             n_maps=study.store.layer(study.network.id, name).n_maps,
-            scores={way: _assigned_pairs(rows, way) for way in WAYS},
-            limits=limits(rows),
-            table=summary(rows),
+            scores={way: _assigned_pairs(compared.of(way)) for way in WAYS},
+            limits=limits(compared),
+            table=summary(compared),
         )
-        for name, rows in _stored_rows(study).items()
+        for name, compared in stored_comparisons(study).items()
     ]
 
 
@@ -239,11 +240,11 @@ def compared_trainings(study: Study) -> list[ComparedTrainings]:
     OipError
         If the trainings aren't stored and compared yet.
     """
-    rows = _stored_rows(study).get(study.spec.layer, [])
-    if not rows:
+    compared = stored_comparisons(study).get(study.spec.layer)
+    if compared is None:
         return []
-    limit = limits(rows)["activations"]["matched"]
-    pairs = [row for row in rows if row.way == "activations" and row.relation != "untrained"]
+    limit = limits(compared)["activations"]["matched"]
+    pairs = compared.of("activations").pairs
     networks = {layer.network_id for row in pairs for layer in (row.layer, row.other)}
     best = {
         id: {oip.of_map: oip for oip in study.store.oips(_best_of(study, id))} for id in networks
@@ -427,8 +428,16 @@ def _features(study: Study, images: np.ndarray, n_compared: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _stored_rows(study: Study) -> dict[str, list[Correspondence]]:
-    """Name of a layer -> its stored rows, as `trainings.correspondences` gives them."""
+def stored_comparisons(study: Study) -> dict[str, Compared]:
+    """Name of a layer -> what `trainings.correspondences` has stored of it.
+
+    Empty if the network came as a model.
+
+    Raises
+    ------
+    OipError
+        If the trainings aren't stored and compared yet.
+    """
     if study.network.spec is None:
         return {}
     store, names = study.store, [study.spec.layer]
@@ -438,24 +447,23 @@ def _stored_rows(study: Study) -> dict[str, list[Correspondence]]:
         for cnn in study.spec.cnn.siblings().values()
     ]
     ids = sorted([study.network.id, *(id for id in others if id is not None)])
-    key = correspondence_spec(study).sha256
-    rows = {
-        name: store.correspondences([store.layer(id, name).id for id in ids], key) for name in names
-    }
-    if len(ids) <= len(others) or not all(rows.values()):
-        raise OipError(
-            f"{store.name} doesn't hold all four trainings and their comparison yet: "
-            "'oip compare' makes them"
-        )
-    return rows
+    spec, found = correspondence_spec(study), {}
+    for name in names:
+        compared = stored(store, [store.layer(id, name).id for id in ids], spec)
+        if compared is None or len(ids) <= len(others):
+            raise OipError(
+                f"{store.name} doesn't hold all four trainings and their comparison yet: "
+                "'oip compare' makes them"
+            )
+        found[name] = compared
+    return found
 
 
-def _assigned_pairs(rows: Sequence[Correspondence], way: str) -> matching.AssignedPairs:
-    of_way = [row for row in rows if row.way == way]
-    trained = [row for row in of_way if row.relation != "untrained"]
-    (untrained,) = (row for row in of_way if row.relation == "untrained")
+def _assigned_pairs(compared: Compared) -> matching.AssignedPairs:
     return matching.assigned_pairs(
-        [row.scores for row in trained], [row.shuffled for row in trained], untrained.scores
+        [row.scores for row in compared.pairs],
+        [row.shuffled for row in compared.pairs],
+        compared.untrained,
     )
 
 

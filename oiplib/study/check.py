@@ -21,6 +21,7 @@ from ..pictures import in_bytes
 from ..progress import bar
 from ..store import (
     Array,
+    Baseline,
     Correspondence,
     Layer,
     Network,
@@ -59,11 +60,11 @@ from ..values import (
     stages_of,
     start_of,
 )
+from .comparing import RELATIONS, WAYS
 from .responding import whole_row, wrong_responses
 from .rows import network_sha256, oip_key
 from .runs import KINDS, LONGEST_ERROR
 from .study import Study
-from .trainings import RELATIONS, WAYS
 
 # Nothing of ours is older.
 _FIRST_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -471,6 +472,31 @@ def _correspondence(row: Correspondence) -> Iterator[str]:
         yield "its relation or its way isn't one of those that there are"
 
 
+def _baseline(row: Baseline) -> Iterator[str]:
+    spec = CorrespondenceSpec.from_dict(row.spec)
+    yield from _hash(spec, row)
+    if row.n_images < 0:
+        yield f"it says that it compared {row.n_images} images"
+    if row.way not in WAYS:
+        yield "its way isn't one of those that there are"
+    wholes = row.way == WAYS[0]
+    n = len(spec.untrained) if wholes else spec.n_searched
+    n_pairs = n * (n - 1) // 2
+    sizes = {
+        "own_scores": (row.own_scores, n),
+        "pair_scores": (row.pair_scores, n_pairs),
+        "svcca": (row.svcca, (n + n_pairs) * wholes),
+        "cka": (row.cka, (n + n_pairs) * wholes),
+    }
+    for name, (values, wanted) in sizes.items():
+        if len(values) != wanted:
+            yield f"its {name} has {len(values)} entries, where its spec leads to {wanted}"
+        if not (np.abs(values) <= 1.001).all():
+            yield f"its {name} isn't between -1 and 1"
+    if not ((row.active >= 0) & (row.active <= 1)).all():
+        yield "its active isn't between 0 and 1"
+
+
 def _moment(name: str, moment: datetime) -> Iterator[str]:
     """Whether something can have happened then."""
     if not _FIRST_MOMENT <= moment <= datetime.now(UTC) + timedelta(days=1):
@@ -511,4 +537,5 @@ _CHECKS: dict[type[Any], Callable[[Any], Iterator[str]]] = {
     Null: _null,
     Variety: _variety,
     Correspondence: _correspondence,
+    Baseline: _baseline,
 }

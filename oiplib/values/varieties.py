@@ -13,6 +13,9 @@ from .searches import ScanSpec
 from .spec import Spec
 from .starts import FluctuationSpec
 
+# Each is built, and each two of them compared.
+_MOST_UNTRAINED = 100
+
 
 @dataclass(frozen=True)
 class ReactionSpec(Spec):
@@ -178,28 +181,40 @@ class CorrespondenceSpec(Spec):
     scan
         The search for an OIP of each map that has none, also of the untrained networks.
     untrained
-        Two networks that were never trained: which initial weights they have, counted from
-        those of the trained ones on.
+        Networks that were never trained, two at least: which initial weights they have, counted
+        from those of the trained ones on.
     seed
         Of the shuffle that tears apart what belongs together.
     batch_size
         Images per pass. Within it, each image is paired with the one before for the null.
     least_spread
         A map whose deviation is below this share of its root mean square counts as constant.
+    n_images
+        How many of the test images are shown, the first ones; None for all.
+    n_searched
+        For how many of the untrained networks OIPs are searched, the first ones.
     """
 
     scan: ScanSpec = field(default_factory=lambda: ScanSpec().compared())
-    untrained: tuple[int, int] = (1, 2)
+    untrained: tuple[int, ...] = (1, 2)
     seed: int = 0
     batch_size: int = 250
     least_spread: float = 1e-4
+    n_images: int | None = None
+    n_searched: int = 2
 
     def __post_init__(self) -> None:
         instance("scan", self.scan, ScanSpec)
         untrained = sequence("untrained", self.untrained)
         self._set("untrained", tuple(count("untrained", k, 1) for k in untrained))
-        if len(set(self.untrained)) != 2:
-            raise InputError(f"untrained must name two networks, not {self.untrained}")
+        if not 2 <= len(set(self.untrained)) == len(self.untrained) <= _MOST_UNTRAINED:
+            raise InputError(
+                f"untrained must name 2 to {_MOST_UNTRAINED} networks, not {self.untrained}"
+            )
         self._set("seed", count("seed", self.seed, 0))
         self._set("batch_size", count("batch_size", self.batch_size, 2, MANY))
         self._set("least_spread", number("least_spread", self.least_spread, low=0.0))
+        if self.n_images is not None:
+            self._set("n_images", count("n_images", self.n_images, 2, MANY))
+        most = len(self.untrained)
+        self._set("n_searched", count("n_searched", self.n_searched, 2, most))
