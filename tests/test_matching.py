@@ -48,10 +48,10 @@ def test_permuted_copies_are_matched_perfectly(tiny_study, permuted, images, nam
     pair = LayerMaps(tiny_study.model, name), LayerMaps(model, name)
     n = pair[0].n_maps
     truth = np.argsort(orders[name])  # where each map has gone
-    whole, shuffled = correlations(pair, images)
-    scores = whole[:n, n:]
-    alive = np.diagonal(whole)[:n] > 0
-    partners = matched(scores, threshold([shuffled[:n, n:]]))
+    correlated = correlations(pair, images)
+    scores, shuffled = correlated.whole[:n, n:], correlated.shuffled[:n, n:]
+    alive = np.diagonal(correlated.whole)[:n] > 0
+    partners = matched(scores, threshold([shuffled]))
     assert (partners[alive] == truth[alive]).all()
     np.testing.assert_allclose(scores[np.arange(n), truth][alive], 1, atol=1e-3)
 
@@ -84,28 +84,33 @@ def test_networks_that_learnt_nothing_match_no_better_than_the_null(images, name
 
     layers = [random(seed) for seed in range(10, 16)]
     n = layers[0].n_maps
-    whole, shuffled = correlations(layers, images)
+    correlated = correlations(layers, images)
 
-    def scores(a, b, of=whole):
+    def scores(a, b, of=correlated.whole):
         return of[a * n : (a + 1) * n, b * n : (b + 1) * n]
 
-    limit = threshold([scores(0, 1), scores(0, 1, shuffled)])
+    limit = threshold([scores(0, 1), scores(0, 1, correlated.shuffled)])
     shares = [(matched(scores(a, b), limit) >= 0).mean() for a, b in ((2, 3), (4, 5), (2, 5))]
     assert np.mean(shares) < 0.15
     # Shuffled images alone would be fooled: random filters see the same digits.
-    weak = threshold([scores(0, 1, shuffled)])
+    weak = threshold([scores(0, 1, correlated.shuffled)])
     assert np.mean(matched(scores(2, 3), weak) >= 0) > 0.3
 
 
 def test_correlations_are_those_of_numpy(tiny_study, images):
     layer = tiny_study.engine
-    whole, shuffled = correlations([layer, layer], images[:60], batch_size=30)
+    correlated = correlations([layer, layer], images[:60], batch_size=30)
+    whole, shuffled = correlated.whole, correlated.shuffled
     flat = layer.activations(images[:60]).reshape(-1, layer.n_maps)
     alive = flat.std(axis=0) > 0
     n = layer.n_maps
     expected = np.corrcoef(flat[:, alive].T)
     np.testing.assert_allclose(whole[:n, n:][np.ix_(alive, alive)], expected, atol=1e-4)
     assert (whole[:n][~alive] == 0).all()
+    np.testing.assert_allclose(
+        correlated.covariances[:n, n:], np.cov(flat.T, bias=True), rtol=1e-3, atol=1e-4
+    )
+    np.testing.assert_allclose(correlated.active[:n], (flat > 0).mean(axis=0))
     # The same map, but for other images: no longer equal.
     assert (np.abs(np.diagonal(shuffled)[:n][alive]) < 0.9).all()
 
