@@ -98,13 +98,16 @@ def _variety(study: Study, maps: list[int]) -> str:
     return f"{n_starts:,} restarts of {len(varieties)} maps"
 
 
-def _priors(study: Study, maps: list[int]) -> str:
+def _legible(study: Study, maps: list[int]) -> str:
     new = legible.derive_legible(study, maps)
+    return f"{len(new)} maps under {len(unique.PRIORS)} priors" if new else "stored already"
+
+
+def _priors(study: Study, maps: list[int]) -> str:
     n_trainings = len(next(iter(unique.restarted(study).values())))
     of_priors = unique.under_priors(study, maps)
     restarts = f"{of_priors[0].n_starts} restarts" if of_priors else "no restarts"
-    searched = f"{len(new)} maps under {len(unique.PRIORS)} priors" if new else "stored already"
-    return f"{searched}; {restarts} of each map in {n_trainings} training{'s' * (n_trainings > 1)}"
+    return f"{restarts} of each map in {n_trainings} training{'s' * (n_trainings > 1)}"
 
 
 def _trainings(study: Study, maps: list[int]) -> str:
@@ -129,6 +132,7 @@ NEEDS = (
     Need("reactions", _reactions),
     Need("variety", _variety),
     Need("trainings", _trainings),
+    Need("legible", _legible),
     Need("priors", _priors),
 )
 
@@ -143,7 +147,7 @@ CHAPTERS = (
     Chapter("04-precursor", (*_OIPS, "selection", "reactions")),
     Chapter("layers", (*_OIPS, "layers")),
     Chapter("06-gallery", _OIPS),
-    Chapter("legible", (*_OIPS, "priors")),
+    Chapter("legible", (*_OIPS, "legible", "priors")),
     Chapter("atlas", _OIPS),
     Chapter("07-uniqueness", (*_OIPS, "variety", "priors")),
     Chapter("repetition", _OIPS),
@@ -154,7 +158,7 @@ CHAPTERS = (
 )
 
 #: The template that is executed for each map.
-MAP_CHAPTER = Chapter("05-map", (*_OIPS, "reactions", "variety"))
+MAP_CHAPTER = Chapter("05-map", (*_OIPS, "reactions", "variety", "legible"))
 
 #: The names of all templates.
 NOTEBOOKS = tuple(chapter.name for chapter in (*CHAPTERS, MAP_CHAPTER))
