@@ -5,9 +5,11 @@ import pytest
 
 from oiplib import InputError, Store, Study
 from oiplib.analysis.matching import assigned
+from oiplib.analysis.shared import RARE
 from oiplib.engine import network
 from oiplib.study.check import problems
 from oiplib.study.comparing import WAYS, relation
+from oiplib.study.filters import NULLS, shared_filters
 from oiplib.study.networks import add_model
 from oiplib.study.trainings import correspondences, limits, partners, summary, trainings
 
@@ -95,6 +97,29 @@ def test_a_model_has_no_other_training(study, tmp_path):
 
 def test_the_command_tells_it(study, oip):
     output = oip("compare", "--db", study.store.name, "--maps", "0-1", check=0).stdout
-    assert output.count("Conv2D_1") == 6
+    assert output.count("Conv2D_1") == 6 + 3  # pairs of trainings, and nulls
     assert "untrained" not in output
     assert oip("compare", "--db", "none.db").returncode == 1
+
+
+def test_shares_are_told_by_each_null_and_by_what_differs(study):
+    compared = correspondences(study)
+    layers = shared_filters(study)
+    assert [layer.name for layer in layers] == list(compared)
+    for layer in layers:
+        of_layer = compared[layer.name].of("activations")
+        assert layer.n_untrained == 10
+        for relation_of, answers in layer.shares.items():
+            rows = [row for row in of_layer.pairs if row.relation == relation_of]
+            assert list(answers) == list(NULLS)
+            for answer in answers.values():
+                assert len(answer.networks) == len(rows) == 2
+                assert answer.here.low <= answer.here.value <= answer.here.high <= 1
+        # The first null by hand: a quantile of all pairs of untrained networks, 5 % by chance.
+        limit = np.quantile(of_layer.untrained, 0.95)
+        first = next(row for row in of_layer.pairs if row.relation == "both")
+        counts = of_layer.baselines[0].active >= RARE
+        matched = assigned(first.scores.astype(float))[1][counts] > limit
+        told = layer.shares["both"]["untrained"].networks[0]
+        assert told == pytest.approx((matched.mean() - 0.05) / 0.95)
+        assert layer.wholes["svcca"]["order"].median > layer.wholes["svcca"]["untrained"].median

@@ -261,9 +261,11 @@ def compare(
     """Do two trainings find the same filters? Which map corresponds to which.
 
     Trains the same network three times more with other seeds, unless that is stored, and puts
-    the maps of the layer and of those before it into correspondence. With --maps, tells the
-    partners of these in each of the other networks.
+    the maps of the layer and of those before it into correspondence. Tells for each two trainings
+    how many maps are matched, and how many filters they share by three nulls: above chance, with
+    an interval over maps. With --maps, tells the partners of these in each of the other networks.
     """
+    from ..study.filters import NULLS, shared_filters
     from ..study.trainings import correspondences, partners, summary
 
     study = options.stored_study(db, network, layer, data)
@@ -272,6 +274,19 @@ def compare(
     tables.say(
         tables.table([tables.rounded(row) for rows in layers.values() for row in summary(rows)])
     )
+    shares = [
+        {
+            "layer": layer.name,
+            "held against": NULLS[null],
+            **{
+                f"differ in {relation}": of[null].here.text()
+                for relation, of in layer.shares.items()
+            },
+        }
+        for layer in shared_filters(study)
+        for null in NULLS
+    ]
+    tables.say("\n" + tables.table(shares))
     if indices:
         table = partners(study, layers[study.layer.name], indices)
         tables.say("\n" + tables.table([tables.rounded(row) for row in table]))
