@@ -17,6 +17,7 @@ _HOMES = {
         "ClimbSpec",
         "CnnSpec",
         "Colours",
+        "ConditionSpec",
         "CorrespondenceSpec",
         "Direction",
         "FluctuationSpec",

@@ -1,7 +1,7 @@
 """The database: every network, run, screening, scan and OIP. Knows nothing of TensorFlow."""
 
 from .address import database_url
-from .answers import Baseline, Correspondence, Null, Reaction, Variety
+from .answers import Baseline, Condition, Correspondence, Null, Reaction, Variety
 from .arrays import Array
 from .database import Store
 from .find import ORDERS, ORIGINS, OipFilter
@@ -19,6 +19,7 @@ __all__ = [
     "VIEWS",
     "Array",
     "Baseline",
+    "Condition",
     "Correspondence",
     "Layer",
     "Network",

@@ -224,3 +224,35 @@ class Baseline(Base):
     def sizes(self) -> dict[str, int]:
         """Its maps are those of the layer."""
         return sizes_of(self.layer)
+
+
+class Condition(Base):
+    """How far an OIP can be trusted: what becomes of it where something small is different.
+
+    Its start was moved a little, by each of the spec's `moves` so many times as it has `draws`:
+    `losses` are what the ascents then reached, `alike` how well their images correlate with the
+    OIP's. `moved` and `noisy` are the shares of its response that it keeps when it is moved by a
+    pixel, and under noise. `path` tells, for each convolutional layer before its own, how alike
+    the activations are that images cause there: the OIP and the real images that excite its map
+    most, the OIP and those of other maps, two of the map's own, these and those of other maps.
+    Where a map has no such images, or the network came without any, there are no layers.
+    """
+
+    __tablename__ = "conditions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    oip_id: Mapped[int] = mapped_column(ForeignKey("oips.id"))
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    spec: Mapped[dict[str, Any]]
+    spec_sha256: Mapped[str]
+    moved: Mapped[float]
+    noisy: Mapped[float]
+    losses: Mapped[NumpyArray] = mapped_column(Array("float32", "moves", "draws"))
+    alike: Mapped[NumpyArray] = mapped_column(Array("float32", "moves", "draws"))
+    path: Mapped[NumpyArray] = mapped_column(Array("float32", "layers", "kinds"))
+
+    __table_args__ = (UniqueConstraint("oip_id", "spec_sha256"),)
+
+    def sizes(self) -> dict[str, int]:
+        """What `path` tells of each layer."""
+        return {"kinds": 4}

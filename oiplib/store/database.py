@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
 from ..processes import this_process, was_killed
-from .answers import Baseline, Correspondence, Null, Reaction, Variety
+from .answers import Baseline, Condition, Correspondence, Null, Reaction, Variety
 from .reader import Reader, same_row, screenings_of
 from .sound import all_rows, check_image, check_target
 from .tables import Layer, Network, Oip, Run, Scan, Screening, StoredStudy
@@ -45,7 +45,7 @@ class Store(Reader):
         if create:
             self.end_killed_runs()
 
-    def add(self, *rows: Network | Screening | Reaction | Null | Variety) -> int:
+    def add(self, *rows: Network | Screening | Reaction | Null | Variety | Condition) -> int:
         """Store finished results, all or nothing; returns how many weren't stored already."""
 
         def add(session: Session) -> int:

@@ -20,7 +20,7 @@ _Layout = dict[tuple[str, str], str]
 # Elsewhere quotes have a meaning: they can make a condition a part of a name.
 _QUOTED = re.compile(
     '"(networks|layers|runs|studies|screenings|scans|rungs|oips|reactions|nulls|varieties|'
-    'correspondences|baselines|alembic_version)"'
+    'correspondences|baselines|conditions|alembic_version)"'
 )
 
 

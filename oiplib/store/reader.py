@@ -9,7 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import load_only, undefer
 
 from ..errors import InputError, OipError
-from .answers import Baseline, Correspondence, Null, Reaction, Variety
+from .answers import Baseline, Condition, Correspondence, Null, Reaction, Variety
 from .find import OipFinder
 from .sound import all_rows, first_row, listed
 from .tables import Layer, Network, Run, Scan, Screening, StoredStudy
@@ -181,6 +181,14 @@ class Reader(OipFinder):
             rows = all_rows(session, query)
         return sorted(rows, key=lambda row: (ids.index(row.layer_id), row.way))
 
+    def conditions(self, oip_ids: Sequence[int], spec_sha256: str) -> dict[int, Condition]:
+        """How far some OIPs can be trusted by a spec, by their ids, as far as it is stored."""
+        query = select(Condition).where(
+            Condition.oip_id.in_(list(oip_ids)), Condition.spec_sha256 == spec_sha256
+        )
+        with self.session() as session:
+            return {row.oip_id: row for row in all_rows(session, query)}
+
     def comparing_runs(self, layer_id: int) -> list[int]:
         """The runs that made a layer's varieties and correspondences."""
         with self.session() as session:
@@ -250,13 +258,18 @@ def screenings_of(layer_id: int, spec_sha256: str) -> Select[Screening]:
     )
 
 
-def same_row(row: Network | Screening | Reaction | Scan | Null | Variety) -> Select[Any]:
+def same_row(
+    row: Network | Screening | Reaction | Scan | Null | Variety | Condition,
+) -> Select[Any]:
     """The stored row with the same result as a new one."""
     if isinstance(row, Network):
         return select(Network).where(Network.sha256 == row.sha256)
     if isinstance(row, Screening):  # a part is in the whole
         wider = Screening.first <= row.first, Screening.last >= row.last
         return screenings_of(row.layer_id, row.spec_sha256).where(*wider)
+    if isinstance(row, Condition):
+        same_oip = Condition.oip_id == row.oip_id
+        return select(Condition).where(same_oip, Condition.spec_sha256 == row.spec_sha256)
     kind: Any = type(row)
     same = select(kind).where(kind.layer_id == row.layer_id, kind.spec_sha256 == row.spec_sha256)
     if isinstance(row, Scan):

@@ -22,6 +22,7 @@ from ..progress import bar
 from ..store import (
     Array,
     Baseline,
+    Condition,
     Correspondence,
     Layer,
     Network,
@@ -40,6 +41,7 @@ from ..store import (
 )
 from ..values import (
     CnnSpec,
+    ConditionSpec,
     CorrespondenceSpec,
     Inputs,
     NullSpec,
@@ -65,6 +67,9 @@ from .responding import whole_row, wrong_responses
 from .rows import network_sha256, oip_key
 from .runs import KINDS, LONGEST_ERROR
 from .study import Study
+
+# A correlation may be 1 and a bit, by rounding.
+_MOST_ALIKE = 1.001
 
 # Nothing of ours is older.
 _FIRST_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -491,10 +496,21 @@ def _baseline(row: Baseline) -> Iterator[str]:
     for name, (values, wanted) in sizes.items():
         if len(values) != wanted:
             yield f"its {name} has {len(values)} entries, where its spec leads to {wanted}"
-        if not (np.abs(values) <= 1.001).all():
+        if not (np.abs(values) <= _MOST_ALIKE).all():
             yield f"its {name} isn't between -1 and 1"
     if not ((row.active >= 0) & (row.active <= 1)).all():
         yield "its active isn't between 0 and 1"
+
+
+def _condition(row: Condition) -> Iterator[str]:
+    spec = ConditionSpec.from_dict(row.spec)
+    yield from _hash(spec, row)
+    wanted = len(spec.moves), spec.n_draws
+    for name in ("losses", "alike"):
+        if getattr(row, name).shape != wanted:
+            yield f"its {name} aren't those of {wanted[0]} moves with {wanted[1]} draws each"
+    if not max(np.abs(row.alike).max(initial=0), np.abs(row.path).max(initial=0)) <= _MOST_ALIKE:
+        yield "it holds a correlation beyond 1"
 
 
 def _moment(name: str, moment: datetime) -> Iterator[str]:
@@ -538,4 +554,5 @@ _CHECKS: dict[type[Any], Callable[[Any], Iterator[str]]] = {
     Variety: _variety,
     Correspondence: _correspondence,
     Baseline: _baseline,
+    Condition: _condition,
 }

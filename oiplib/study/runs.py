@@ -22,7 +22,7 @@ LONGEST_ERROR = 500
 #: What a run may do; older versions compared trainings by a run of its own.
 KINDS = (
     *("train", "import", "screen", "derive", "select", "react"),
-    *("null", "restart", "correspond", "compare"),
+    *("null", "restart", "correspond", "compare", "trust"),
 )
 
 

@@ -54,7 +54,7 @@ from .starts import (
 )
 from .studies import StudySpec
 from .texts import parsed
-from .varieties import CorrespondenceSpec, NullSpec, ReactionSpec, VarietySpec
+from .varieties import ConditionSpec, CorrespondenceSpec, NullSpec, ReactionSpec, VarietySpec
 
 __all__ = [
     "INPUTS_CHOICES",
@@ -70,6 +70,7 @@ __all__ = [
     "ClimbSpec",
     "CnnSpec",
     "Colours",
+    "ConditionSpec",
     "CorrespondenceSpec",
     "Direction",
     "FluctuationSpec",

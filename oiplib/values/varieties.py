@@ -218,3 +218,28 @@ class CorrespondenceSpec(Spec):
             self._set("n_images", count("n_images", self.n_images, 2, MANY))
         most = len(self.untrained)
         self._set("n_searched", count("n_searched", self.n_searched, 2, most))
+
+
+@dataclass(frozen=True)
+class ConditionSpec(Spec):
+    """What an OIP is put to, to learn how far it can be trusted.
+
+    Attributes
+    ----------
+    moves
+        By how much its start is moved: the deviation of noise, in units of the start's own.
+    n_draws
+        How often, by each.
+    seed
+        Of the noise.
+    """
+
+    moves: tuple[float, ...] = (1e-7, 1e-3)
+    n_draws: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        moves = sequence("moves", self.moves)
+        self._set("moves", tuple(number("moves", move, above=0.0, high=1.0) for move in moves))
+        self._set("n_draws", count("n_draws", self.n_draws, 1, 1000))
+        self._set("seed", count("seed", self.seed, 0))

@@ -1,7 +1,8 @@
-"""Answers of all trainings: what was never trained is judged apart, studies compare priors.
+"""Answers that hold: untrained networks by the dozen, priors compared, OIPs put to the test.
 
 Trained networks are held against many untrained ones, in a table of its own, and comparisons say
-how alike whole layers are. A study's spec names the restarts by which priors are compared.
+how alike whole layers are. What becomes of an OIP where something small is different has a table,
+too. A study's spec names the restarts by which priors are compared.
 """
 
 from __future__ import annotations
@@ -103,6 +104,24 @@ CREATE TABLE baselines (
     FOREIGN KEY(run_id) REFERENCES runs (id)
 )
 """
+_CONDITIONS_TABLE = """
+CREATE TABLE conditions (
+    id INTEGER NOT NULL,
+    oip_id INTEGER NOT NULL,
+    run_id INTEGER NOT NULL,
+    spec JSON NOT NULL,
+    spec_sha256 VARCHAR NOT NULL,
+    moved DOUBLE NOT NULL,
+    noisy DOUBLE NOT NULL,
+    losses BLOB NOT NULL,
+    alike BLOB NOT NULL,
+    path BLOB NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE (oip_id, spec_sha256),
+    FOREIGN KEY(oip_id) REFERENCES oips (id),
+    FOREIGN KEY(run_id) REFERENCES runs (id)
+)
+"""
 _KEPT = (
     "id, layer_id, other_id, run_id, relation, way, spec, spec_sha256, n_images, images_sha256, "
     "median, shuffled_median, scores, shuffled"
@@ -113,6 +132,7 @@ def upgrade() -> None:
     """Add what tells untrained networks, and the new fields of the specs."""
     recreate("correspondences", _CORRESPONDENCES_TABLE, _KEPT)
     op.execute(_BASELINES_TABLE)
+    op.execute(_CONDITIONS_TABLE)
     _complete("studies", {"compared": _COMPARED})
     _complete("correspondences", {"n_images": None, "n_searched": 2})
 

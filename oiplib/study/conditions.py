@@ -1,0 +1,224 @@
+"""Can you trust an OIP? What becomes of it where something small is different.
+
+Its start is moved a little and climbs again; it is moved by a pixel, and noise is put on it; the
+matched map of another training is asked; and in each layer before its own the activations that
+it causes are compared with those of real images (Geirhos et al. 2024).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..analysis.layout import shrunk
+from ..analysis.paths import Path, path
+from ..progress import bar
+from ..store import Condition, Oip
+from ..values import ConditionSpec, Maps, seed_of, stages_of, start_of
+from .answers import MOST_COMPARED, spread
+from .legible import held_by
+from .questions import earlier_layers, reaction
+from .replay import start_images
+from .study import Study
+from .unique import PRIORS
+
+#: An image that correlates with another one better than this shows the same.
+SAME = 0.99
+
+# Ascents at a time, whose frames are in memory; numbers of a layer's answer to an image.
+_GROUP, _MOST_NUMBERS = 512, 2**15
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Tested:
+    """An OIP and how far it can be trusted."""
+
+    oip: Oip
+    condition: Condition
+
+    @property
+    def same(self) -> np.ndarray:
+        """By how much the start was moved -> which share of the ascents ended in the same image."""
+        return np.asarray((self.condition.alike > SAME).mean(axis=1))
+
+    @property
+    def losses(self) -> np.ndarray:
+        """What the ascents from moved starts reached, over the OIP's own: (moves, draws)."""
+        return np.asarray(self.condition.losses / self.oip.loss)
+
+
+def conditions(study: Study, maps: Maps = None) -> dict[str, dict[int, Tested]]:
+    """How far the best OIP of each map can be trusted, under each of `unique.PRIORS`.
+
+    What isn't stored yet is computed.
+
+    Parameters
+    ----------
+    study
+        Whose layer.
+    maps
+        Which maps; all by default. Those without an OIP are left out.
+
+    Returns
+    -------
+    dict
+        Name of a prior -> map -> its best OIP, tested.
+    """
+    indices, spec = set(study.check_maps(maps)), ConditionSpec()
+    best = {
+        name: {oip.of_map: oip for oip in study.oips(best=True, prior=prior) if oip.map in indices}
+        for name, prior in PRIORS.items()
+    }
+    ids = [oip.id for of_prior in best.values() for oip in of_prior.values()]
+    stored = study.store.conditions(ids, spec.sha256)
+    for of_prior in best.values():
+        missing = [oip for oip in of_prior.values() if oip.id not in stored]
+        if missing:
+            _test(study, spec, missing)
+    stored = study.store.conditions(ids, spec.sha256)
+    return {
+        name: {map: Tested(oip, stored[oip.id]) for map, oip in of_prior.items()}
+        for name, of_prior in best.items()
+    }
+
+
+def paths(study: Study, oips: Sequence[Oip]) -> tuple[list[int], list[Path]]:
+    """On which path OIPs excite their maps, in each convolutional layer before their own.
+
+    Parameters
+    ----------
+    study
+        Whose OIPs.
+    oips
+        What is told of one doesn't depend on the others.
+
+    Returns
+    -------
+    list of int
+        Numbers of the OIPs of which it can be told: whose maps respond to all of their strongest
+        real images. Empty if the network came without data, or there are fewer than two such maps.
+    list of Path
+        One a layer, the first layer first.
+    """
+    if not study.has_data:
+        return [], []
+    seen = reaction(study, "data")
+    excited = np.flatnonzero(seen.top_responses.min(axis=1) > 0)
+    excited = excited[spread(len(excited), MOST_COMPARED)]
+    told = [i for i, oip in enumerate(oips) if oip.of_map in excited]
+    n_images = seen.top_images.shape[1]
+    if not told or min(len(excited), n_images) < 2:
+        return [], []
+    images = np.array([oips[i].image for i in told])
+    pictures = np.concatenate([seen.pictures(map) for map in excited.tolist()])
+    real = study.inputs_of(pictures, (0.0, 255.0))
+    rows = np.searchsorted(excited, [oips[i].of_map for i in told])
+    return told, [
+        path(
+            _answers(earlier, images),
+            rows,
+            _answers(earlier, real).reshape(len(excited), n_images, -1),
+        )
+        for earlier in reversed(earlier_layers(study))
+    ]
+
+
+def _answers(study: Study, images: np.ndarray) -> np.ndarray:
+    """What a layer answers to images, at all its positions: (n, numbers)."""
+    parts = []
+    for first in range(0, len(images), _BATCH):
+        answers = study.engine.activations(images[first : first + _BATCH])
+        most = (_MOST_NUMBERS / answers.shape[-1]) ** 0.5
+        small = shrunk(answers, max(2, int(most)))
+        parts.append(small.reshape(len(small), -1))
+    return np.concatenate(parts)
+
+
+def _test(study: Study, spec: ConditionSpec, oips: Sequence[Oip]) -> None:
+    """Compute and store how far some OIPs, one a map, can be trusted."""
+    maps = [oip.of_map for oip in oips]
+    with study.running("trust", spec) as run_id:
+        held = held_by(study, np.array([oip.image for oip in oips]), maps)
+        told, of_layers = paths(study, oips)
+        of_oips = {
+            i: [[of.own[k], of.others[k], of.real[k], of.foreign[k]] for of in of_layers]
+            for k, i in enumerate(told)
+        }
+        again = _climbed_again(study, spec, oips)
+        study.store.add(
+            *(
+                Condition(
+                    oip_id=oip.id,
+                    run_id=run_id,
+                    spec=spec.to_dict(),
+                    spec_sha256=spec.sha256,
+                    moved=float(held.moved[i]),
+                    noisy=float(held.noisy[i]),
+                    losses=again[oip.id][0],
+                    alike=again[oip.id][1],
+                    path=np.array(of_oips.get(i, []), np.float32).reshape(-1, 4),
+                )
+                for i, oip in enumerate(oips)
+            )
+        )
+
+
+def _climbed_again(
+    study: Study, spec: ConditionSpec, oips: Sequence[Oip]
+) -> Mapping[int, tuple[np.ndarray, np.ndarray]]:
+    """By id of an OIP: losses from moved starts, and how the images correlate with the OIP."""
+    n_each = len(spec.moves) * spec.n_draws
+    same_climb: dict[str, list[Oip]] = {}
+    for oip in oips:
+        same_climb.setdefault(json.dumps(oip.spec, sort_keys=True), []).append(oip)
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    with bar(len(oips) * n_each, "Moved starts", "ascents") as progress:
+        for group in same_climb.values():
+            size = max(1, _GROUP // n_each)
+            for first in range(0, len(group), size):
+                part = group[first : first + size]
+                found |= _from_moved(study, spec, part)
+                progress.update(len(part) * n_each)
+    return found
+
+
+def _from_moved(
+    study: Study, spec: ConditionSpec, oips: Sequence[Oip]
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    from ..engine.ascent import climb
+    from ..engine.images import project
+
+    starts = [start_of(oip.start) for oip in oips]
+    seeds = np.array([seed_of(start) for start in starts], np.uint64)
+    images = start_images(starts, study.engine.image_shape, study.inputs)
+    shape = (len(spec.moves), spec.n_draws, *images.shape[1:])
+    sizes = np.array(spec.moves, np.float32).reshape(-1, 1, 1, 1, 1)
+    moved = []
+    for image, seed in zip(images, seeds, strict=True):  # whatever stands beside it
+        noise = np.random.default_rng([spec.seed, int(seed)]).standard_normal(shape, np.float32)
+        moved.append(image + sizes * image.std() * noise)
+    n_each = len(spec.moves) * spec.n_draws
+    flat = np.array(moved).reshape(-1, *images.shape[1:])
+    ascents = climb(
+        study.engine,
+        np.asarray(project(flat, study.inputs)),
+        np.repeat([oip.of_map for oip in oips], n_each),
+        stages_of(oips[0].spec),
+        seeds=np.repeat(seeds, n_each),
+    )
+    losses = ascents.losses.reshape(len(oips), *shape[:2])
+    ends = ascents.images.reshape(len(oips), *shape[:2], -1)
+    return {
+        oip.id: (losses[i], _correlation(ends[i], oip.image.ravel())) for i, oip in enumerate(oips)
+    }
+
+
+def _correlation(images: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Of images (..., pixels) with one (pixels,): (...), float32; 0 where one is even."""
+    centred, of_image = images - images.mean(axis=-1, keepdims=True), image - image.mean()
+    norms = np.linalg.norm(centred, axis=-1) * np.linalg.norm(of_image)
+    return np.asarray((centred @ of_image) / np.where(norms > 0, norms, 1), np.float32)
