@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..values import Maps
-from . import answers, legible, questions, trainings, unique
+from . import answers, legible, questions, trainings, trust, unique
 from .study import Study
 
 
@@ -110,6 +110,11 @@ def _priors(study: Study, maps: list[int]) -> str:
     return f"{restarts} of each map in {n_trainings} training{'s' * (n_trainings > 1)}"
 
 
+def _trust(study: Study, maps: list[int]) -> str:
+    n_oips = sum(len(of_prior.tested) for of_prior in trust.trust(study, maps))
+    return f"{n_oips} OIPs put to the test"
+
+
 def _trainings(study: Study, maps: list[int]) -> str:
     if study.network.spec is None:
         return "none: the network came as a model"
@@ -134,6 +139,7 @@ NEEDS = (
     Need("trainings", _trainings),
     Need("legible", _legible),
     Need("priors", _priors),
+    Need("trust", _trust),
 )
 
 _OIPS = ("network", "screening", "fluctuations", "patterns")
@@ -153,6 +159,7 @@ CHAPTERS = (
     Chapter("repetition", _OIPS),
     Chapter("08-two-trainings", ("network", "trainings")),
     Chapter("beside", ("network", "trainings")),
+    Chapter("trust", (*_OIPS, "legible", "trainings", "trust")),
     Chapter("classes", (*_OIPS, "data")),
     Chapter("query", (*_OIPS, "variety")),
 )

@@ -51,7 +51,9 @@ class Tested:
         return np.asarray(self.condition.losses / self.oip.loss)
 
 
-def conditions(study: Study, maps: Maps = None) -> dict[str, dict[int, Tested]]:
+def conditions(
+    study: Study, maps: Maps = None, priors: Sequence[str] = tuple(PRIORS)
+) -> dict[str, dict[int, Tested]]:
     """How far the best OIP of each map can be trusted, under each of `unique.PRIORS`.
 
     What isn't stored yet is computed.
@@ -62,6 +64,8 @@ def conditions(study: Study, maps: Maps = None) -> dict[str, dict[int, Tested]]:
         Whose layer.
     maps
         Which maps; all by default. Those without an OIP are left out.
+    priors
+        Names of some of `unique.PRIORS`.
 
     Returns
     -------
@@ -70,8 +74,12 @@ def conditions(study: Study, maps: Maps = None) -> dict[str, dict[int, Tested]]:
     """
     indices, spec = set(study.check_maps(maps)), ConditionSpec()
     best = {
-        name: {oip.of_map: oip for oip in study.oips(best=True, prior=prior) if oip.map in indices}
-        for name, prior in PRIORS.items()
+        name: {
+            oip.of_map: oip
+            for oip in study.oips(best=True, prior=PRIORS[name])
+            if oip.map in indices
+        }
+        for name in priors
     }
     ids = [oip.id for of_prior in best.values() for oip in of_prior.values()]
     stored = study.store.conditions(ids, spec.sha256)

@@ -30,12 +30,19 @@ def trainings(study: Study) -> list[Study]:
     InputError
         If the network came as a model: nobody knows how to train it again.
     """
-    others = [
+    siblings = [
         study.part(study.spec.replace(cnn=cnn)) for cnn in training(study).siblings().values()
     ]
-    for other in others:
-        other.train()
-    return sorted([study, *others], key=lambda each: each.network.id)
+    for sibling in siblings:
+        sibling.train()
+    return sorted([study, *siblings], key=lambda each: each.network.id)
+
+
+def others(study: Study) -> list[Study]:
+    """The `trainings` beside the study's own; none if its network came as a model."""
+    if study.network.spec is None:
+        return []
+    return [each for each in trainings(study) if each.network.id != study.network.id]
 
 
 def correspondences(study: Study) -> dict[str, Compared]:

@@ -22,7 +22,7 @@ from ..store import Null, Variety
 from ..values import LEGIBLE, STEADY, Maps, Prior
 from .questions import null, varieties
 from .study import Study
-from .trainings import trainings
+from .trainings import others
 
 #: The priors under which patterns are shown: the strongest, legible ones, and steady ones.
 PRIORS = {"strongest": Prior(), "legible": LEGIBLE, "steady": STEADY}
@@ -109,14 +109,12 @@ def restarted(study: Study) -> dict[str, list[Study]]:
 
     A network that came as a model is the only one.
     """
-    is_trained = study.network.spec is not None
-    four = trainings(study) if is_trained else []
-    others = [each for each in four if each.network.id != study.network.id]
+    all_trainings = [study, *others(study)]
     asked: dict[str, list[Study]] = {}
     for name, prior in PRIORS.items():
         spec = study.spec.compared.led_by(prior)
         asked[name] = [
-            each.part(each.spec.replace(variety=spec), each.network.id) for each in [study, *others]
+            each.part(each.spec.replace(variety=spec), each.network.id) for each in all_trainings
         ]
     return asked
 

@@ -1,0 +1,142 @@
+"""How far OIPs can be trusted, in numbers: what `conditions` found of each, put together.
+
+The condition of the strongest OIPs is asked of every training; all else of the studied one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..analysis.estimates import Answer, Estimate, over_maps
+from ..analysis.paths import Path
+from ..store import Oip
+from ..values import ConditionSpec, Maps
+from .answers import compared_trainings
+from .conditions import Tested, conditions, paths
+from .questions import earlier_layers
+from .study import Study
+from .trainings import others
+from .unique import PRIORS
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far the best OIPs under a prior can be trusted.
+
+    Attributes
+    ----------
+    name : str
+        One of `unique.PRIORS`.
+    tested : dict
+        Map -> its OIP, tested.
+    same : dict
+        By how much starts were moved -> share of the ascents that end in the same image.
+    losses : dict
+        By how much starts were moved -> what the ascents reach, over the OIP's own loss, in the
+        median.
+    moved, noisy : Estimate
+        Share of its response that an OIP keeps when it is moved by a pixel, and under noise, in
+        the median.
+    """
+
+    name: str
+    tested: dict[int, Tested]
+    same: dict[float, Answer]
+    losses: dict[float, Estimate]
+    moved: Estimate
+    noisy: Estimate
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """How strongly OIPs excite maps of other trainings, relative to these maps' own best OIPs.
+
+    Attributes
+    ----------
+    matched : list of arrays
+        One for each other training: of each OIP the map that corresponds to its own.
+    null : list of arrays
+        The same for the other matched maps, in the mean.
+    """
+
+    matched: list[np.ndarray]
+    null: list[np.ndarray]
+
+
+def trust(study: Study, maps: Maps = None) -> list[Trust]:
+    """How far the best OIPs under each prior can be trusted; what isn't stored is computed.
+
+    Returns
+    -------
+    list of Trust
+        The strongest first. Priors under which there is no OIP are left out.
+    """
+    found = []
+    for name, tested in conditions(study, maps).items():
+        if not tested:
+            continue
+        in_trainings = [tested]
+        if name == next(iter(PRIORS)):
+            in_trainings += [conditions(part, priors=[name])[name] for part in others(study)]
+        moves = ConditionSpec().moves
+        found.append(
+            Trust(
+                name=name,
+                tested=tested,
+                same={move: _same(in_trainings, k) for k, move in enumerate(moves)},
+                losses={
+                    move: over_maps([each.losses[k] for each in tested.values()])
+                    for k, move in enumerate(moves)
+                },
+                moved=over_maps(np.array([each.condition.moved for each in tested.values()])),
+                noisy=over_maps(np.array([each.condition.noisy for each in tested.values()])),
+            )
+        )
+    return found
+
+
+def paths_by_layer(study: Study, oips: Sequence[Oip]) -> dict[str, Path]:
+    """Name of an earlier layer -> on which path OIPs excite their maps there."""
+    told, of_layers = paths(study, oips)
+    names = [earlier.layer.name for earlier in reversed(earlier_layers(study))]
+    return dict(zip(names, of_layers, strict=True)) if told else {}
+
+
+def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere:
+    """How strongly OIPs excite the maps of other trainings that correspond to their own.
+
+    Parameters
+    ----------
+    study
+        Whose trainings are stored and compared; one whose network came as a model has no others.
+    oips
+        Of maps of this study; those of unmatched maps are left out.
+    """
+    found = Elsewhere([], [])
+    by_network = {part.network.id: part for part in others(study)}
+    for pair in compared_trainings(study):
+        if study.network.id not in pair.networks:
+            continue
+        side = pair.networks.index(study.network.id)
+        other = by_network[pair.networks[1 - side]]
+        partners = {int(line[side]): int(line[1 - side]) for line in pair.pairs}
+        shown = [oip for oip in oips if oip.of_map in partners]
+        if len(shown) < 2:
+            continue
+        asked = [partners[oip.of_map] for oip in shown]
+        best = np.array([pair.oips[1 - side][map].loss for map in asked])
+        relative = other.engine(np.array([oip.image for oip in shown]))[:, asked] / best
+        own = np.diagonal(relative)
+        found.matched.append(own.copy())
+        found.null.append((relative.sum(axis=1) - own) / (len(shown) - 1))
+    return found
+
+
+def _same(in_trainings: Sequence[dict[int, Tested]], move: int) -> Answer:
+    shares = [[each.same[move] for each in of.values()] for of in in_trainings if of]
+    return Answer(
+        over_maps(np.array(shares[0]), np.mean), tuple(float(np.mean(of)) for of in shares)
+    )
