@@ -66,6 +66,7 @@ def test_nothing_is_computed_twice_until_there_are_better_oips(study, tmp_path, 
     assert runs(again) == before
     best = again.oips(best=True)[0]
     with again.store.session(writes=True) as session:
+        session.connection().exec_driver_sql(f"DELETE FROM conditions WHERE oip_id = {best.id}")
         session.connection().exec_driver_sql(f"DELETE FROM oips WHERE id = {best.id}")
     compared = correspondences(again)["Conv2D_3"]
     fresh = [*compared.pairs, *compared.baselines]
