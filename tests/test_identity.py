@@ -10,6 +10,7 @@ from sqlalchemy import inspect
 
 from oiplib import (
     CnnSpec,
+    ConditionSpec,
     CorrespondenceSpec,
     FluctuationSpec,
     GridSpec,
@@ -168,7 +169,7 @@ def test_no_default_has_changed():
     """A default is part of every hash that leaves it out: change none, add a field instead."""
     defaults = json.loads(Path(__file__).with_name("defaults.json").read_text())
     specs = [StudySpec(), ScreeningSpec(), NullSpec(), ReactionSpec()]
-    specs += [ScanSpec(strategy="article"), CorrespondenceSpec()]
+    specs += [ScanSpec(strategy="article"), CorrespondenceSpec(), ConditionSpec()]
     assert [spec.to_dict() for spec in specs] == defaults
 
 
