@@ -56,14 +56,15 @@ class Elsewhere:
 
     Attributes
     ----------
-    matched : list of arrays
-        One for each other training: of each OIP the map that corresponds to its own.
-    null : list of arrays
-        The same for the other matched maps, in the mean.
+    matched : Answer
+        Of the map that corresponds to the OIP's own, in the median; the networks are the other
+        trainings.
+    null : Estimate
+        The same for the other matched maps.
     """
 
-    matched: list[np.ndarray]
-    null: list[np.ndarray]
+    matched: Answer
+    null: Estimate
 
 
 def trust(study: Study, maps: Maps = None) -> list[Trust]:
@@ -105,7 +106,7 @@ def paths_by_layer(study: Study, oips: Sequence[Oip]) -> dict[str, Path]:
     return dict(zip(names, of_layers, strict=True)) if told else {}
 
 
-def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere:
+def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere | None:
     """How strongly OIPs excite the maps of other trainings that correspond to their own.
 
     Parameters
@@ -114,8 +115,15 @@ def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere:
         Whose trainings are stored and compared; one whose network came as a model has no others.
     oips
         Of maps of this study; those of unmatched maps are left out.
+
+    Returns
+    -------
+    Elsewhere or None
+        None if no other training has two of these maps.
     """
-    found = Elsewhere([], [])
+    matched: dict[int, list[float]] = {}
+    null: dict[int, list[float]] = {}
+    medians = []
     by_network = {part.network.id: part for part in others(study)}
     for pair in compared_trainings(study):
         if study.network.id not in pair.networks:
@@ -130,9 +138,17 @@ def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere:
         best = np.array([pair.oips[1 - side][map].loss for map in asked])
         relative = other.engine(np.array([oip.image for oip in shown]))[:, asked] / best
         own = np.diagonal(relative)
-        found.matched.append(own.copy())
-        found.null.append((relative.sum(axis=1) - own) / (len(shown) - 1))
-    return found
+        of_others = (relative.sum(axis=1) - own) / (len(shown) - 1)
+        medians.append(float(np.median(own)))
+        for oip, of_partner, of_other in zip(shown, own, of_others, strict=True):
+            matched.setdefault(oip.of_map, []).append(of_partner)
+            null.setdefault(oip.of_map, []).append(of_other)
+    if not matched:
+        return None
+    of_partners, rest = (
+        over_maps([np.array(values) for values in of.values()]) for of in (matched, null)
+    )
+    return Elsewhere(Answer(of_partners, tuple(medians)), rest)
 
 
 def _same(in_trainings: Sequence[dict[int, Tested]], move: int) -> Answer:
