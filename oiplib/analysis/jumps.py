@@ -1,0 +1,61 @@
+"""Does a map jump on the way from a real image to a grown one?
+
+Whoever builds a network that answers real images in one way and grown images in another has to
+switch between the two somewhere (Geirhos et al. 2024 do it by a circuit of ReLUs). An honest map
+changes bit by bit if one image turns into another bit by bit; a map behind a switch jumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+#: Images on the whole way, and then on its step with the largest change, ends among them.
+N_ON_WAY = 256, 64
+
+
+def jumps(
+    response: Callable[[np.ndarray], np.ndarray], real: np.ndarray, grown: np.ndarray
+) -> np.ndarray:
+    """The largest change of a map's response in a tiny step from real images to a grown one.
+
+    A step is a 16,000th of the way: the product of `N_ON_WAY`.
+
+    Parameters
+    ----------
+    response
+        From images (n, height, width, channels) to a map's responses (n,).
+    real : array, (images, height, width, channels)
+        Images that excite the map: its responses to them are above 0.
+    grown : array, (height, width, channels)
+        Where the ways from each of these end.
+
+    Returns
+    -------
+    array, (images,)
+        One for each real image, over the response to it: 1 if all of it is lost at once, or as
+        much is gained.
+
+    Examples
+    --------
+    A map that answers the mean, and one that answers nothing beyond 1.5:
+
+    >>> real, grown = np.ones((1, 2, 2, 1)), np.full((2, 2, 1), 2.0)
+    >>> mean = lambda images: images.mean(axis=(1, 2, 3))
+    >>> print(f"{jumps(mean, real, grown)[0]:.4f}")
+    0.0001
+    >>> print(f"{jumps(lambda images: (mean(images) < 1.5) * 1.0, real, grown)[0]:.4f}")
+    1.0000
+    """
+    rows = np.arange(len(real))
+    begin, end = np.zeros(len(real)), np.ones(len(real))
+    for n in N_ON_WAY:
+        shares = np.linspace(begin, end, n, axis=1)
+        wide = shares[..., None, None, None].astype(real.dtype)
+        images = (1 - wide) * real[:, None] + wide * grown
+        responses = response(images.reshape(-1, *grown.shape)).reshape(shares.shape)
+        changes = np.abs(np.diff(responses, axis=1))
+        longest = changes.argmax(axis=1)
+        begin, end = shares[rows, longest], shares[rows, longest + 1]
+    return np.asarray(changes.max(axis=1) / response(real))
