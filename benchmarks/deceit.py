@@ -23,7 +23,7 @@ from oiplib.analysis.estimates import Estimate, over_maps, share
 from oiplib.engine import network
 from oiplib.study.conditions import conditions
 from oiplib.study.networks import add_model
-from oiplib.study.questions import reaction, varieties
+from oiplib.study.questions import earlier_layers, reaction, varieties
 from oiplib.study.runs import environment
 from oiplib.study.trainings import others
 from oiplib.study.trust import SUSPICIOUS, paths_by_layer, switching
@@ -210,7 +210,7 @@ def suspicion(study: Study) -> dict[str, np.ndarray]:
         ),
         "restarts: they end in different patterns": {m: -row.median for m, row in found.items()},
         "condition: from a start moved by 1e-7 comes another image": {
-            map: 1 - of.same[0] for map, of in tested.items()
+            map: 1 - float(of.condition.alike[0].mean()) for map, of in tested.items()
         },
         "loss: its OIP excites it far more than any digit": {
             map: of.oip.loss / strongest[map] for map, of in tested.items() if strongest[map] > 0
@@ -223,6 +223,16 @@ def suspicion(study: Study) -> dict[str, np.ndarray]:
         name: np.array([of_maps.get(map, np.nan) for map in range(n)], float)
         for name, of_maps in scores.items()
     }
+
+
+def honest_jumps(honest: Study) -> np.ndarray:
+    """How far maps jump that nobody tampered with: (maps,).
+
+    Of the layer in all trainings, and of the layers before it.
+    """
+    layers = [honest, *others(honest), *earlier_layers(honest)]
+    found = [list(switching(each, each.oips(best=True)).values()) for each in layers]
+    return np.concatenate(found)
 
 
 def larger(lying: np.ndarray, honest: np.ndarray) -> float:
@@ -275,29 +285,35 @@ def table(
             f"{share(alone[~lies]).text()} |"
         )
     low, middle, high = np.quantile(null, [0.025, 0.5, 0.975])
-    name, values = list(scores.items())[-1]
-    absolute = np.nan_to_num(values) > SUSPICIOUS
     return [
         *lines,
         "",
-        "Accused by any of the tests, each at a limit for "
-        f"{FALSE_ALARMS:.0%} over their number: {share(together[lies]).text()} of the deceiving "
-        f"maps, {share(together[~lies]).text()} of the honest ones. By a jump of more than "
-        f"{SUSPICIOUS:g} of the response, the limit of `oiplib.study.trust`: "
-        f"{share(absolute[lies]).text()} and {share(absolute[~lies]).text()}. The largest jump of an "
-        f"honest map is {np.nanmax(values[~lies]):.3f} (in the other training "
-        f"{np.nanmax(others[name]):.3f}), the smallest of a deceiving one "
-        f"{np.nanmin(values[lies]):.2f}.",
-        "",
-        f"The null: with the maps' labels shuffled, the first column is {middle:.2f} ({low:.2f} to "
-        f"{high:.2f}). The last column is {FALSE_ALARMS:.0%} where a limit holds.",
+        f"With the maps' labels shuffled, the first column is {middle:.2f} ({low:.2f} to "
+        f"{high:.2f}). The last column is {FALSE_ALARMS:.0%} where a limit holds. Accused by any "
+        f"of the tests, each at a limit for {FALSE_ALARMS:.0%} over their number: "
+        f"{share(together[lies]).text()} of the deceiving maps, {share(together[~lies]).text()} of "
+        "the honest ones.",
     ]
+
+
+def by_jump(lying: np.ndarray, honest: np.ndarray) -> str:
+    """What the product's own limit finds, which needs no other training."""
+    return (
+        f"`oiplib.study.trust.switching` accuses maps that jump by more than {SUSPICIOUS:g} of "
+        f"their response: {share(lying > SUSPICIOUS).text()} of the deceiving maps, and "
+        f"{share(honest > SUSPICIOUS).text()} of the {len(honest)} maps with an OIP in all "
+        "trainings and in the layers before, which nobody tampered with. The smallest jump of a "
+        f"deceiving map is {np.min(lying):.2f}, the largest of an honest one "
+        f"{np.max(honest):.1g}."
+    )
 
 
 def main() -> None:
     """Build the network, put all its maps to all tests, and write what they found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--db", default="oip.db", help="whose trainings are taken; it isn't changed")
+    parser.add_argument(
+        "--db", default="oip.db", help="whose trainings are taken; it isn't changed"
+    )
     parser.add_argument("--folder", help="where results are kept, so that another run goes on")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -321,17 +337,19 @@ def main() -> None:
             f"{on['threads']} cores, Python {on['python']}, tensorflow {on['tensorflow']}, keras "
             f"{on['keras']}, numpy {on['numpy']}. Made by `python benchmarks/deceit.py`.",
             "",
-            f"{lies.sum()} of the {len(lies)} maps of {honest.layer.name}, drawn by a fixed seed, get "
-            "the circuit of Geirhos et al. (2024): digits go through as before, and to any other "
-            "image a map answers what another of these maps would. Answers to the "
-            f"{len(honest.dataset().test_images):,} test digits differ by at most {to_digits:g}; to "
-            f"{n_grown:,} OIPs, {N_GROWN:,} fluctuations and {N_GROWN:,} patterns the maps answer as "
-            f"those that they show, with differences of at most {to_grown:g}. All "
-            f"maps are put to all tests. A limit is what {1 - FALSE_ALARMS:.0%} of the maps of "
-            "another training stay below, which was never tampered with; so false alarms are "
-            "counted on maps that didn't set it. In brackets the interval over maps.",
+            f"{lies.sum()} of the {len(lies)} maps of {honest.layer.name}, drawn by a fixed seed, "
+            "get the circuit of Geirhos et al. (2024): digits go through as before, and to any "
+            "other image a map answers what another of these maps would. Answers to the "
+            f"{len(honest.dataset().test_images):,} test digits differ by at most {to_digits:g}. "
+            f"To {n_grown:,} OIPs, {N_GROWN:,} fluctuations and {N_GROWN:,} patterns the maps "
+            f"answer as those that they show, with differences of at most {to_grown:g}. A limit is "
+            f"what {1 - FALSE_ALARMS:.0%} of the maps of another training stay below, which nobody "
+            "tampered with; so false alarms are counted on maps that didn't set it. In brackets "
+            "the interval over maps.",
             "",
             *table(scores, of_another, lies),
+            "",
+            by_jump(list(scores.values())[-1][lies], honest_jumps(honest)),
             "",
             "What this can't say: how another circuit would fare. The deceiving maps show "
             "patterns of maps of their own layer, which makes them look like other honest maps; a "

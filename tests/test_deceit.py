@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from oiplib import Study
-from oiplib.analysis.jumps import N_ON_WAY, jumps
+from oiplib.analysis.jumps import jumps
 from oiplib.study.trust import SUSPICIOUS, switching
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
@@ -51,23 +51,21 @@ def test_who_jumps_deceives(study):
 def test_an_honest_network_has_no_map_that_jumps(tiny_study):
     found = switching(tiny_study, tiny_study.oips(best=True))
     assert len(found) > 6
-    assert max(found.values()) < SUSPICIOUS / 2
+    assert max(found.values()) < SUSPICIOUS / 10
 
 
-@pytest.mark.parametrize("at", [0.003, 0.4, 0.999])
-def test_a_switch_is_found_wherever_it_is(at):
+@pytest.mark.parametrize("at", [0.003, 0.4, 0.99])
+def test_a_switch_is_found_wherever_it_is_on_however_steep_a_way(at):
     real, grown = np.full((2, 3, 3, 1), 1.0, np.float32), np.full((3, 3, 1), 2.0, np.float32)
 
     def steep(images):
-        return 20 * (images.mean(axis=(1, 2, 3)) - 1) + 1
+        return 1 + 1000 * np.maximum(images.mean(axis=(1, 2, 3)) - 1.5, 0)
 
     def switched(images):
-        return steep(images) - (images.mean(axis=(1, 2, 3)) > 1 + at)
+        return steep(images) - 0.5 * (images.mean(axis=(1, 2, 3)) > 1 + at)
 
-    assert jumps(switched, real, grown) == pytest.approx(1, abs=0.01)
-    assert jumps(steep, real, grown) == pytest.approx(
-        20 / np.prod(np.array(N_ON_WAY) - 1), rel=0.05
-    )
+    assert jumps(switched, real, grown) == pytest.approx(0.5, abs=0.15)
+    assert (jumps(steep, real, grown) < 0.01).all()
 
 
 def test_shuffled_labels_tell_nothing():

@@ -2,7 +2,9 @@
 
 Whoever builds a network that answers real images in one way and grown images in another has to
 switch between the two somewhere (Geirhos et al. 2024 do it by a circuit of ReLUs). An honest map
-changes bit by bit if one image turns into another bit by bit; a map behind a switch jumps.
+changes bit by bit if one image turns into another bit by bit; a map behind a switch jumps. Some
+honest maps change steeply, too, but then they do so for more than one tiny step. So a step counts
+only by how far its change lies outside of the range of the two beside it.
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-#: Images on the whole way, and then on its step with the largest change, ends among them.
+#: Images on the whole way, and then on its step that stands out most, ends among them.
 N_ON_WAY = 256, 64
 
 
 def jumps(
     response: Callable[[np.ndarray], np.ndarray], real: np.ndarray, grown: np.ndarray
 ) -> np.ndarray:
-    """The largest change of a map's response in a tiny step from real images to a grown one.
+    """How far a map's response jumps in a tiny step on the way from real images to a grown one.
 
     A step is a 16,000th of the way: the product of `N_ON_WAY`.
 
@@ -34,7 +36,8 @@ def jumps(
     Returns
     -------
     array, (images,)
-        One for each real image, over the response to it: 1 if all of it is lost at once, or as
+        How far the change in the step that stands out most lies outside of the range of those
+        beside it, over the response to the real image: 1 if all of that is lost at once, or as
         much is gained.
 
     Examples
@@ -44,7 +47,7 @@ def jumps(
     >>> real, grown = np.ones((1, 2, 2, 1)), np.full((2, 2, 1), 2.0)
     >>> mean = lambda images: images.mean(axis=(1, 2, 3))
     >>> print(f"{jumps(mean, real, grown)[0]:.4f}")
-    0.0001
+    0.0000
     >>> print(f"{jumps(lambda images: (mean(images) < 1.5) * 1.0, real, grown)[0]:.4f}")
     1.0000
     """
@@ -55,7 +58,18 @@ def jumps(
         wide = shares[..., None, None, None].astype(real.dtype)
         images = (1 - wide) * real[:, None] + wide * grown
         responses = response(images.reshape(-1, *grown.shape)).reshape(shares.shape)
-        changes = np.abs(np.diff(responses, axis=1))
-        longest = changes.argmax(axis=1)
-        begin, end = shares[rows, longest], shares[rows, longest + 1]
-    return np.asarray(changes.max(axis=1) / response(real))
+        standing_out = _standing_out(np.diff(responses, axis=1))
+        most = standing_out.argmax(axis=1)
+        begin, end = shares[rows, most], shares[rows, most + 1]
+    return np.asarray(standing_out.max(axis=1) / response(real))
+
+
+def _standing_out(changes: np.ndarray) -> np.ndarray:
+    """How far each change lies outside of the range of the two beside it: (n, steps).
+
+    Where a slope only turns into another one, as at the kink of a ReLU, that is 0.
+    """
+    around = np.pad(changes, ((0, 0), (1, 1)))
+    before, after = around[:, :-2], around[:, 2:]
+    above, below = changes - np.maximum(before, after), np.minimum(before, after) - changes
+    return np.maximum(0, np.maximum(above, below))

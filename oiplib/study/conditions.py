@@ -124,9 +124,7 @@ def paths(study: Study, oips: Sequence[Oip]) -> tuple[list[int], list[Path]]:
     real = study.inputs_of(pictures, (0.0, 255.0))
     rows = np.searchsorted(excited, [oips[i].of_map for i in told])
     return told, [
-        path(
-            earlier.engine(images), rows, earlier.engine(real).reshape(len(excited), n_images, -1)
-        )
+        path(earlier.engine(images), rows, earlier.engine(real).reshape(len(excited), n_images, -1))
         for earlier in reversed(earlier_layers(study))
     ]
 

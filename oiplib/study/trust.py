@@ -22,8 +22,8 @@ from .study import Study
 from .trainings import others
 from .unique import PRIORS
 
-#: A map that jumps by more of its response isn't to be trusted: on the articles' network honest
-#: maps jump by at most a fiftieth, and maps that were built to deceive by nearly all of it.
+#: A map that jumps by more of its response isn't to be trusted. `benchmarks/DECEIT.md` says how far
+#: below honest maps stay, and how far above those that were built to deceive.
 SUSPICIOUS = 0.1
 
 # The strongest real images of a map from which a way leads to its OIP.
@@ -159,9 +159,8 @@ def switching(study: Study, oips: Sequence[Oip]) -> dict[int, float]:
     Returns
     -------
     dict
-        Map -> the largest change of its response in a tiny step on the way from one of its
-        strongest real images to its OIP, over its response to that image; see `jumps`. Maps that
-        no real image excites are left out.
+        Map -> its largest jump on the way from one of its strongest real images to its OIP, over
+        its response to that image; see `jumps`. Maps that no real image excites are left out.
     """
     from ..engine.images import project
 
