@@ -49,9 +49,13 @@ def test_who_deceives_goes_another_way(rng):
     assert (found.scaled[deceives] < 0.3).all()
     assert (found.scaled[~deceives] > 0.7).all()
     assert np.abs(found.null).max() < 0.2
+    assert (found.nearer[~deceives] == 0).all()
+    assert found.nearer[deceives].mean() == pytest.approx(0.5, abs=0.25)
 
 
 def test_where_all_images_are_alike_it_says_nothing(rng):
     same = np.broadcast_to(rng.normal(size=50), (3, 4, 50))
     assert np.isnan(path(rng.normal(size=(3, 50)), np.arange(3), same).scaled).all()
-    assert (path(np.zeros((3, 50)), np.arange(3), same).own == 0).all()
+    nothing = path(np.zeros((3, 50)), np.arange(3), same)
+    assert (nothing.own == 0).all()
+    assert (nothing.nearer == 0.5).all()

@@ -20,7 +20,7 @@ _LEAST_ROOM = 0.01
 
 @dataclass(frozen=True)
 class Path:
-    """How alike activation patterns in one layer are, by rank correlation, one value an OIP.
+    """How alike responses of the maps of one layer are, by rank correlation, one value an OIP.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Path:
 
 
 def path(grown: np.ndarray, maps: np.ndarray, real: np.ndarray) -> Path:
-    """How alike the activations are that OIPs and real images cause in one layer.
+    """How alike the responses of one layer's maps to OIPs and to real images are.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Can you trust an OIP? What becomes of it where something small is different.
 
 Its start is moved a little and climbs again; it is moved by a pixel, and noise is put on it; the
-matched map of another training is asked; and in each layer before its own the activations that
-it causes are compared with those of real images (Geirhos et al. 2024).
+matched map of another training is asked; and in each layer before its own it is asked whether it
+excites the same maps as real images (Geirhos et al. 2024).
 """
 
 from __future__ import annotations
