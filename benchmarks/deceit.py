@@ -20,6 +20,7 @@ import numpy as np
 
 from oiplib import FluctuationSpec, FluctuationStart, Study, fluctuation_images, pattern_images
 from oiplib.analysis.estimates import Estimate, over_maps, share
+from oiplib.analysis.jumps import N_ON_WAY
 from oiplib.engine import network
 from oiplib.study.conditions import conditions
 from oiplib.study.networks import add_model
@@ -296,6 +297,19 @@ def table(
     ]
 
 
+def headline(scores: Mapping[str, np.ndarray], lies: np.ndarray) -> str:
+    """Which tests tell deceiving maps from honest ones, and which don't."""
+    tells = {name.split(":")[0]: auc(of, lies).low > 0.5 for name, of in scores.items()}
+    better, no_better = (
+        ", ".join(name for name, does in tells.items() if does is kind) or "none"
+        for kind in (True, False)
+    )
+    return (
+        f"**Tests that tell deceiving maps from honest ones: {better}. No better than chance: "
+        f"{no_better}.**"
+    )
+
+
 def by_jump(lying: np.ndarray, honest: np.ndarray) -> str:
     """What the product's own limit finds, which needs no other training."""
     return (
@@ -334,6 +348,8 @@ def main() -> None:
         lines = [
             "# Which tests expose a network that was built to deceive?",
             "",
+            headline(scores, lies),
+            "",
             f"{on['threads']} cores, Python {on['python']}, tensorflow {on['tensorflow']}, keras "
             f"{on['keras']}, numpy {on['numpy']}. Made by `python benchmarks/deceit.py`.",
             "",
@@ -354,9 +370,9 @@ def main() -> None:
             "What this can't say: how another circuit would fare. The deceiving maps show "
             "patterns of maps of their own layer, which makes them look like other honest maps; a "
             "drawing of the builder's own might be easier or harder to tell. The jump finds any "
-            "switch between real and grown images that is sharper than a 16,000th of the way "
-            "between them, wherever it is; a circuit that fades over from one to the other slowly "
-            "would be missed, and so would one that doesn't show on the straight way.",
+            f"switch between real and grown images that takes less than a {np.prod(N_ON_WAY):,}th "
+            "of the way between them, wherever it is; a circuit that fades over from one to the "
+            "other slowly would be missed, and so would one that doesn't show on the straight way.",
         ]
     (Path(__file__).parent / "DECEIT.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

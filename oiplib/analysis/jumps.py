@@ -4,7 +4,7 @@ Whoever builds a network that answers real images in one way and grown images in
 switch between the two somewhere (Geirhos et al. 2024 do it by a circuit of ReLUs). An honest map
 changes bit by bit if one image turns into another bit by bit; a map behind a switch jumps. Some
 honest maps change steeply, too, but then they do so for more than one tiny step. So a step counts
-only by how far its change lies outside of the range of the two beside it.
+only by how far its change lies outside of the range of those around it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from collections.abc import Callable
 import numpy as np
 
 #: Images on the whole way, and then on its step that stands out most, ends among them.
-N_ON_WAY = 256, 64
+N_ON_WAY = 256, 16
+
+# A switch may lie on the edge of two steps, so a step is compared with those that are two away.
+_AWAY = 2
 
 
 def jumps(
@@ -22,7 +25,8 @@ def jumps(
 ) -> np.ndarray:
     """How far a map's response jumps in a tiny step on the way from real images to a grown one.
 
-    A step is a 16,000th of the way: the product of `N_ON_WAY`.
+    A step is a 4,000th of the way: the product of `N_ON_WAY`. What switches more slowly may be
+    missed.
 
     Parameters
     ----------
@@ -37,7 +41,7 @@ def jumps(
     -------
     array, (images,)
         How far the change in the step that stands out most lies outside of the range of those
-        beside it, over the response to the real image: 1 if all of that is lost at once, or as
+        around it, over the response to the real image: 1 if all of that is lost at once, or as
         much is gained.
 
     Examples
@@ -65,11 +69,11 @@ def jumps(
 
 
 def _standing_out(changes: np.ndarray) -> np.ndarray:
-    """How far each change lies outside of the range of the two beside it: (n, steps).
+    """How far each change lies outside of the range of the two around it: (n, steps).
 
     Where a slope only turns into another one, as at the kink of a ReLU, that is 0.
     """
-    around = np.pad(changes, ((0, 0), (1, 1)))
-    before, after = around[:, :-2], around[:, 2:]
+    around = np.pad(changes, ((0, 0), (_AWAY, _AWAY)))
+    before, after = around[:, : -2 * _AWAY], around[:, 2 * _AWAY :]
     above, below = changes - np.maximum(before, after), np.minimum(before, after) - changes
     return np.maximum(0, np.maximum(above, below))
