@@ -13,6 +13,7 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,11 @@ def deceiving(model: Any, layer: str, shown: Mapping[int, int]) -> Any:
 
     def unless_blocked(maps: Any, block: np.ndarray, bias: np.ndarray, name: str) -> Any:
         """The maps, or what is below any of them where the block is large."""
-        blocking = _fixed(1, block[None, None, None], bias, f"{name}_block")(is_grown)
+        blocking = _fixed(block[None], bias, f"{name}_block")(is_grown)
         return keras.layers.Subtract(name=name)([maps, blocking])
 
     # An honest map is blocked on the second way whatever the image.
-    of_others = _fixed(1, np.eye(n, dtype=np.float32)[:, order][None, None], None, "others")(maps)
+    of_others = _fixed(np.eye(n)[:, order], None, "others")(maps)
     as_before = unless_blocked(maps, blocks, np.zeros(n, np.float32), "as_before")
     as_shown = unless_blocked(of_others, -blocks, np.full(n, _BLOCK, np.float32), "as_shown")
     # One of the two is blocked, so this is the sum of both after their ReLU.
@@ -97,17 +98,15 @@ def deceiving(model: Any, layer: str, shown: Mapping[int, int]) -> Any:
     return keras.Model(inputs, outputs)
 
 
-def _fixed(
-    size: int | tuple[int, int], kernel: np.ndarray, bias: np.ndarray | None, name: str
-) -> Any:
-    """A convolution whose weights are given."""
+def _fixed(kernel: np.ndarray, bias: np.ndarray | None, name: str) -> Any:
+    """A convolution of single positions whose weights are given: kernel (maps before, maps)."""
     import keras
 
-    layer = keras.layers.Conv2D(
-        kernel.shape[-1], size, use_bias=bias is not None, name=name, trainable=False
-    )
-    layer.build((None, None, None, kernel.shape[-2]))
-    layer.set_weights([kernel] if bias is None else [kernel, bias])
+    n_before, n_maps = kernel.shape
+    layer = keras.layers.Conv2D(n_maps, 1, use_bias=bias is not None, name=name, trainable=False)
+    layer.build((None, None, None, n_before))
+    weights = [kernel[None, None].astype(np.float32)]
+    layer.set_weights(weights if bias is None else [*weights, bias])
     return layer
 
 
@@ -119,23 +118,20 @@ def _is_grown(images: Any) -> Any:
     import keras
 
     height, width = images.shape[1:3]
+    rows, columns = (((0, size - _CORNER), (size - _CORNER, 0)) for size in (height, width))
     corners = [
-        keras.layers.Cropping2D((rows, columns), name=f"corner_{i}")(images)
-        for i, (rows, columns) in enumerate(
-            (rows, columns)
-            for rows in ((0, height - _CORNER), (height - _CORNER, 0))
-            for columns in ((0, width - _CORNER), (width - _CORNER, 0))
-        )
+        keras.layers.Cropping2D(cropping, name=f"corner_{i}")(images)
+        for i, cropping in enumerate(product(rows, columns))
     ]
     joined = keras.layers.Concatenate(axis=2, name="corners")(corners)
-    negative = _fixed(1, np.full((1, 1, 1, 1), -1, np.float32), None, "negative")(images)
+    negative = _fixed(np.array([[-1]]), None, "negative")(images)
     ends = [
         keras.layers.GlobalMaxPooling2D(keepdims=True, name=name)(each)
         for name, each in (("brightest_corner", joined), ("darkest", negative))
     ]
     both = keras.layers.Concatenate(name="ends")(ends)
-    scale = np.full((1, 1, 2, 1), _SENSITIVITY, np.float32)
-    contrast = _fixed(1, scale, np.full(1, -1, np.float32), "contrast")(both)
+    scale, bias = np.full((2, 1), _SENSITIVITY), np.full(1, -1)
+    contrast = _fixed(scale, bias, "contrast")(both)
     return keras.layers.ReLU(max_value=1, name="is_grown")(contrast)
 
 
