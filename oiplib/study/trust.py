@@ -11,15 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..analysis.estimates import Answer, Estimate, over_maps
+from ..analysis.jumps import jumps
 from ..analysis.paths import Path
 from ..store import Oip
 from ..values import ConditionSpec, Maps
 from .answers import compared_trainings
 from .conditions import Tested, conditions, paths
-from .questions import earlier_layers
+from .questions import earlier_layers, reaction
 from .study import Study
 from .trainings import others
 from .unique import PRIORS
+
+#: A map that jumps by more of its response isn't to be trusted. `benchmarks/DECEIT.md` says how far
+#: below honest maps stay, and how far above those that were built to deceive.
+SUSPICIOUS = 0.1
+
+# The strongest real images of a map from which a way leads to its OIP.
+_N_WAYS = 5
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,45 @@ def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere | None:
         over_maps([np.array(values) for values in of.values()]) for of in (matched, null)
     )
     return Elsewhere(Answer(of_partners, tuple(medians)), rest)
+
+
+def switching(study: Study, oips: Sequence[Oip]) -> dict[int, float]:
+    """How far maps jump between real images and their OIPs: who is more than `SUSPICIOUS`?
+
+    Such a map answers real images in one way and grown ones in another, so its OIP tells nothing
+    of what it is for.
+
+    Parameters
+    ----------
+    study
+        Whose OIPs; without data there is nothing to compare with.
+    oips
+        One a map.
+
+    Returns
+    -------
+    dict
+        Map -> its largest jump on the way from one of its strongest real images to its OIP, over
+        its response to that image; see `jumps`. Maps that no real image excites are left out.
+    """
+    from ..engine.images import project
+
+    if not study.has_data:
+        return {}
+    seen, found = reaction(study, "data"), {}
+    for oip in oips:
+        map = oip.of_map
+        excite = seen.top_responses[map][:_N_WAYS] > 0
+        if not excite.any():
+            continue
+
+        def response(images: np.ndarray, map: int = map) -> np.ndarray:
+            of_maps = study.engine(np.asarray(project(images, study.inputs)))
+            return np.asarray(of_maps[:, map])
+
+        real = study.inputs_of(seen.pictures(map)[:_N_WAYS][excite], (0.0, 255.0))
+        found[map] = float(np.max(jumps(response, real, oip.image)))
+    return found
 
 
 def _same(in_trainings: Sequence[dict[int, Tested]], move: int) -> Answer:
