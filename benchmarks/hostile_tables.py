@@ -31,7 +31,7 @@ _FIELDS: dict[str, tuple[dict[str, Any], ...]] = {
         *(_HUGE, {"rows": 4000, "columns": 1}, {"rows": 62, "columns": 1}),
         {"values": [float("nan"), 0.5]},
     ),
-    "oips.start: PatternStart": ({"index": 2**61},),
+    "oips.start: PatternStart": ({"index": 2**61}, {"noise": -1.0}, {"noise": 1e308}),
     "oips.start: FluctuationStart": ({"trial": 2**62}, {"trial": 10**400}, {"map": 2**70}),
     "oips.start: FluctuationSpec": (
         *({"grids": [[4096, 4096]] * 4}, {"factors": [1e308] * 4}, {"seed": 10**4000}),

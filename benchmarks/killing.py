@@ -28,7 +28,8 @@ import oiplib.cli
 from oiplib import Store, Study, StudySpec
 from oiplib.study.chapters import prepare
 from oiplib.study.check import problems
-from oiplib.study.questions import reaction, selection, varieties
+from oiplib.study.questions import reaction, varieties
+from oiplib.study.selecting import WAYS, scan_spec
 
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER")
 _FILE_EVENTS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
@@ -245,7 +246,7 @@ def _react() -> None:
     study = Study()
     for kind in ("data", "fluctuation"):
         reaction(study, kind)
-    selection(study)
+    study.search(scan_spec(study, WAYS[-1]), keep_screening=False)
 
 
 def _check() -> None:

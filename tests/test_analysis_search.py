@@ -1,10 +1,9 @@
 """The numbers that the chapters on the search and on its patterns state."""
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 
+from oiplib.analysis.estimates import over_maps
 from oiplib.analysis.growth import (
     ARTICLE_LAST_CHANGE,
     ARTICLE_LOSSES,
@@ -15,13 +14,13 @@ from oiplib.analysis.numbers import quartiles
 from oiplib.analysis.repetition import repetition_against_null, wavelength
 from oiplib.analysis.responses import favourites, responding, response_shares, strongest_maps
 from oiplib.analysis.selection import (
+    avoided,
     best_after_each_rung,
-    best_of_random,
-    leaders_share,
+    missed,
+    missed_at_random,
     rank_correlation,
     selection,
     standings,
-    winners_places,
 )
 from oiplib.errors import InputError
 from oiplib.values import AscentSpec
@@ -96,32 +95,25 @@ def test_only_ascents_that_can_be_compared_are():
 # --- selection
 
 
-def rungs_of(losses, rng=None):
+def rungs_of(losses, rng):
     """The rungs of a scan with these losses (rungs, starts), its starts in any order."""
     rungs = []
     for number, of_rung in enumerate(losses):
-        order = rng.permutation(len(of_rung)) if rng else np.arange(len(of_rung))
+        order = rng.permutation(len(of_rung))
         rungs.append((10 * number, 100 + order, np.asarray(of_rung, np.float32)[order]))
     return rungs
 
 
 def test_each_start_keeps_its_column_whatever_the_order_of_a_rung():
     losses = np.array([[1, 2, 3, 4, 5], [5, 1, 4, 2, 3], [9, 7, 0, 6, 8]], np.float32)
-    aligned = standings(rungs_of(losses, np.random.default_rng(1)))
-    assert aligned.tolist() == losses[:, [0, 1, 3, 4]].tolist()  # the third is silent in the end
+    assert standings(rungs_of(losses, np.random.default_rng(1))).tolist() == losses.tolist()
 
 
 def test_what_a_selection_misses_cant_be_told_once_starts_were_dropped():
-    whole = rungs_of(np.ones((2, 12)))
-    dropped = [whole[0], (whole[1][0], whole[1][1][:9], whole[1][2][:9])]
-    others = [whole[0], (whole[1][0], whole[1][1] + 1, whole[1][2])]
-    for rungs in (dropped, others):
+    whole = rungs_of(np.ones((2, 12)), np.random.default_rng(1))
+    for start in (whole[1][1][:9], whole[1][1] + 1):
         with pytest.raises(InputError, match="dropped"):
-            selection([rungs])
-    with pytest.raises(InputError, match="different steps"):
-        selection([whole, rungs_of(np.ones((3, 12)))])
-    with pytest.raises(InputError, match="no scan"):
-        selection([])
+            standings([whole[0], (whole[1][0], start, np.ones(len(start)))])
 
 
 def test_rank_correlation_sees_the_order_alone():
@@ -133,78 +125,78 @@ def test_rank_correlation_sees_the_order_alone():
     assert np.isnan(rank_correlation(np.empty(0), np.empty(0)))
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 7])
-def test_the_best_of_random_ones_is_the_mean_over_all_draws(n):
-    values = np.random.default_rng(2).normal(size=7)
-    of_draws = [max(draw) for draw in combinations(values, n)]
-    assert best_of_random(values, n) == pytest.approx(np.mean(of_draws))
-
-
-@pytest.mark.parametrize("n", [0, 4])
-def test_no_more_values_can_be_drawn_than_there_are(n):
-    with pytest.raises(InputError, match="choose 1 to 3"):
-        best_of_random(np.ones(3), n)
-
-
-def test_leaders_are_those_that_stand_highest():
+def test_of_equal_standings_the_earlier_is_first():
     final = np.array([10.0, 20, 40, 5])
-    assert leaders_share(np.array([4, 3, 1, 2]), final, 2) == 0.5
-    assert leaders_share(np.array([1, 2, 3, 4]), final, 2) == 1
-    # Where many stand alike, as at 0 before a revival, the choice is the same on any machine.
-    alike = np.tile(np.float32([0, 1]), 200)
-    assert leaders_share(alike, np.arange(1, 401), 8) == 16 / 400
+    assert missed(np.array([4, 9, 9, 2]), final) == 0.5
+    assert missed(final, final) == 0
 
 
-def test_the_winners_place_counts_who_stood_before_it():
-    losses = np.array([[1, 2, 3, 0], [3, 1, 1, 2], [5, 6, 7, 8]])
-    assert winners_places(losses).tolist() == [0.75, 0.25]
+def test_a_random_start_misses_the_mean_over_all_draws():
+    final = np.random.default_rng(2).uniform(1, 2, 9)
+    draws = [missed(np.eye(9)[k], final) for k in range(9)]
+    assert missed_at_random(final) == pytest.approx(np.mean(draws))
 
 
-def test_a_course_that_keeps_or_turns_the_order_is_recognized():
-    final = np.arange(1, 21)
-    losses = np.stack([-final + 21, 2 * final, final])
-    judged = selection([rungs_of(losses, np.random.default_rng(3))], kept=5)
-    assert judged.steps.tolist() == [0, 10]
-    assert judged.correlations[0] == pytest.approx([-1, 1])
-    assert judged.reached[0] == pytest.approx([5 / 20, 1])
-    assert judged.missed[0] == pytest.approx([15 / 20, 0])
-    assert judged.places[0].tolist() == [19 / 20, 0]
-    assert judged.by_chance[0] == pytest.approx(best_of_random(final, 5) / 20)
+def planted(rng, told, n_maps=120, n_starts=12):
+    """Maps whose final losses are known after some steps but for noise: told 1 is all, 0 none."""
+    final = rng.uniform(1, 2, (n_maps, n_starts))
+    standing = told * final + (1 - told) * rng.uniform(1, 2, final.shape)
+    return selection(list(np.stack([standing, final], axis=1)))
 
 
-def test_standings_that_tell_nothing_select_as_chance_does():
+def test_a_perfect_selection_misses_nothing_and_a_reversed_one_the_most():
+    final = np.arange(1, 11.0)
+    judged = selection([np.stack([2 * final, final]), np.stack([-final, final])])
+    assert judged.correlations == pytest.approx([1, -1])
+    assert judged.leader == pytest.approx([0, 0.9])
+    assert judged.gained == pytest.approx([0.45, -0.45])
+    perfect = planted(np.random.default_rng(3), told=1)
+    assert avoided(perfect.both[:, 0]) == 1
+    assert over_maps(perfect.gained, np.mean).low > 0
+
+
+def test_a_better_selection_avoids_more():
     rng = np.random.default_rng(4)
-    scans = [rungs_of(rng.uniform(1, 2, (2, 40)), rng) for _ in range(200)]
-    judged = selection(scans)
-    assert judged.correlations.mean() == pytest.approx(0, abs=0.04)
-    assert judged.reached.mean() == pytest.approx(judged.by_chance.mean(), abs=0.01)
-    assert judged.places.mean() == pytest.approx(0.5, abs=0.08)
+    shares = [avoided(planted(rng, told).both[:, 0]) for told in (0, 0.3, 0.6, 0.9)]
+    assert abs(shares[0]) < 0.15
+    assert shares == sorted(shares)
 
 
-def test_maps_are_summed_up_by_their_middle_and_their_worst():
-    final = np.arange(1, 11)
-    # The leader ends as 10, 8 and 1 of 10; 0, 9 and 9 starts stand before the later winner.
-    starts = [final, np.array([2, 3, 4, 5, 6, 7, 8, 10, 9, 1]), -final + 11]
-    judged = selection([rungs_of(np.stack([start, final])) for start in starts], kept=1)
-    assert judged.median_reached == pytest.approx([0.8])
-    assert judged.least_reached == pytest.approx([0.1])
-    assert judged.median_places == pytest.approx([0.9])
-    assert judged.median_by_chance == pytest.approx(0.55)
-    middle = rank_correlation(starts[1], final)
-    assert judged.correlation_quartiles[0].median == pytest.approx(middle)
+def test_a_selection_by_chance_is_taken_for_a_real_one_in_five_of_a_hundred():
+    rng = np.random.default_rng(5)
+    found = {"gained": 0, "correlations": 0}
+    for _ in range(100):
+        judged = planted(rng, told=0, n_maps=40)
+        for name in found:
+            estimate = over_maps(getattr(judged, name), np.mean)
+            found[name] += not estimate.low <= 0 <= estimate.high
+    # At a rate of 5 %, 13 or more would come once in a thousand times.
+    assert all(1 <= count < 13 for count in found.values()), found
 
 
-def test_a_map_with_too_few_starts_to_choose_from_isnt_compared():
-    final = np.arange(1, 13.0)
-    few = np.where(final > 8, 0, final)  # eight respond in the end: all would be kept
-    revived = np.stack([np.zeros(12), final])
-    judged = selection([rungs_of(np.stack([final, few])), rungs_of(revived)])
-    assert judged.n_maps == 1
-    assert np.isnan(judged.correlations[0, 0])  # all stood alike
-    nothing = selection([rungs_of(np.stack([final, few]))])
+def test_no_selection_foresees_what_rounding_decides():
+    """Final losses have a part that a repetition changes: it bounds what is avoided."""
+    rng = np.random.default_rng(6)
+    kept = rng.uniform(1, 2, (200, 12))
+    ended, again = (kept + rng.normal(0, 0.1, kept.shape) for _ in range(2))
+    ceiling = selection(list(np.stack([again, ended], axis=1)))
+    knowing = selection(list(np.stack([kept, ended], axis=1)))  # all that can be known
+    blurred = selection(list(np.stack([kept + rng.normal(0, 0.3, kept.shape), ended], axis=1)))
+    shares = [avoided(each.both[:, 0]) for each in (blurred, ceiling, knowing)]
+    assert 0.3 < shares[0] < shares[1] < 1
+    assert shares[2] < 1
+
+
+def test_a_map_with_too_few_starts_or_without_a_response_isnt_judged():
+    final = np.arange(1, 5.0)
+    few, silent = final[:3], np.zeros(4)
+    pairs = [np.stack([of_map, of_map]) for of_map in (final, few, silent, np.empty(0))]
+    assert selection(pairs).n_maps == 1
+    nothing = selection(pairs[1:])
     assert nothing.n_maps == 0
-    assert np.isnan([*nothing.median_reached, *nothing.least_reached, *nothing.median_places]).all()
-    assert np.isnan([nothing.median_by_chance, nothing.correlation_quartiles[0].median]).all()
+    assert np.isnan(over_maps(nothing.both, avoided).value)
+    # A start that is silent in the end is the worst, and may lead.
+    assert selection([np.stack([final, final[::-1] - 1])]).leader.tolist() == [1]
 
 
 def test_the_best_of_each_rung_is_measured_by_the_maps_own_end():

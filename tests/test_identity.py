@@ -18,6 +18,7 @@ from oiplib import (
     NullSpec,
     OipError,
     OipFilter,
+    PatternStart,
     ReactionSpec,
     RungSpec,
     ScanSpec,
@@ -34,8 +35,9 @@ from oiplib.study import questions
 from oiplib.study.check import problems
 from oiplib.study.networks import add_model
 from oiplib.study.replay import replay
+from oiplib.study.selecting import WAYS, scan_spec
 from oiplib.study.trainings import correspondences
-from oiplib.values import Spec
+from oiplib.values import Spec, start_of
 
 #: A few steps, for scans whose starts are of interest only.
 TRIAL = ScanSpec().rungs[0].ascent.replace(n_epochs=3)
@@ -161,8 +163,26 @@ def test_a_field_without_an_effect_is_not_in_the_hashed_text():
 def test_a_new_field_renames_nothing():
     """What an earlier version wrote, without the fields that came later, has the same hash."""
     spec = ScanSpec(seed=3)
-    older = {k: v for k, v in spec.to_dict().items() if k not in ("alike", "keeps_frames")}
+    later = ("alike", "keeps_frames", "noise", "responding")
+    older = {k: v for k, v in spec.to_dict().items() if k not in later}
     assert ScanSpec.from_dict(older).sha256 == spec.sha256
+    start = PatternStart(GridSpec(), 7)
+    older = {k: v for k, v in start.to_dict().items() if k not in ("noise", "seed")}
+    assert start_of(older).sha256 == start.sha256
+    assert "noise" not in start.to_json()
+
+
+def test_noise_and_its_seed_are_part_of_a_name_where_there_is_noise():
+    start = PatternStart(GridSpec(), 7)
+    assert PatternStart(GridSpec(), 7, seed=3) == start  # no noise has no seed
+    noisy = [PatternStart(GridSpec(), 7, 0.01, seed) for seed in (0, 1)]
+    assert len({each.sha256 for each in (start, *noisy)}) == 3
+    article = ScanSpec(strategy="article")
+    assert article.replace(seed=3).sha256 == article.sha256
+    noisy_scans = [article.replace(noise=0.01, seed=seed) for seed in (0, 3)]
+    assert len({each.sha256 for each in (article, *noisy_scans)}) == 3
+    drawn = ScanSpec(responding=True)
+    assert drawn.replace(n_top=9).sha256 == drawn.sha256 != ScanSpec().sha256
 
 
 def test_no_default_has_changed():
@@ -221,10 +241,10 @@ def test_what_a_scan_was_made_for_is_not_part_of_its_identity(copy, tiny_study):
 
 
 def test_a_selection_that_could_be_a_search_keeps_a_search_whole(copy):
-    """With twice as many starts and none dropped, a search is still one that keeps its OIPs."""
+    """With other starts and none dropped, a search is still one that keeps its OIPs."""
     study = Study(copy)
-    selection = study.spec.scan.undropped("race")
-    questions.selection(study, [0])
+    selection = scan_spec(study, WAYS[-1])
+    study.search(selection, [0])
     search = study.replace(scan=selection.replace(n_oips=1))
     n_before = len(study.rows())
     assert search.derive_from_patterns([0]) == [0]

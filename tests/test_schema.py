@@ -25,7 +25,7 @@ from oiplib.study.networks import training_keys
 from oiplib.study.questions import null, varieties
 from oiplib.study.replay import replay
 from oiplib.study.rows import oip_key
-from oiplib.values import Spec, parse_objective, start_of
+from oiplib.values import Spec, parse_objective, rungs_of, start_of
 
 KEPT = Path(__file__).parent / "schemas"
 NUMBERS = sorted(
@@ -179,7 +179,10 @@ def test_what_a_search_was_made_for_is_told_by_its_spec(latest):
     spec = study.spec.scan.compared()
     assert rows(latest, searched.format(f"spec_sha256 = '{spec.sha256}'")) == before != []
     before = rows(f"{latest}.schema-8", searched.format("origin = 'selection'"))
-    specs = [study.spec.scan.undropped(strategy).sha256 for strategy in ("article", "race")]
+    raced, specs = study.spec.scan.rungs, []
+    for first in (rungs_of("article")[0], raced[0]):
+        undropped = [rung.replace(n_starts=2 * raced[0].n_starts) for rung in (first, *raced[1:])]
+        specs.append(study.spec.scan.replace(rungs=undropped, n_oips=0).sha256)
     of_selection = "spec_sha256 IN ('{}', '{}')".format(*specs)
     assert rows(latest, searched.format(of_selection)) == before != []
 

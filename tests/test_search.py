@@ -10,6 +10,7 @@ from oiplib import (
     InputError,
     Inputs,
     LayerMaps,
+    PatternStart,
     RungSpec,
     ScanSpec,
     ScreeningSpec,
@@ -23,9 +24,12 @@ from oiplib import (
     screen,
     try_fluctuations,
 )
+from oiplib.engine.ascent import climb
 from oiplib.engine.patterns import cells_of
 from oiplib.engine.tf import keras
 from oiplib.search.screening import _strongest, histogram_edges, parts_of
+from oiplib.study.replay import start_images
+from oiplib.values import stages_of
 
 GRID = GridSpec((0.2, 0.8), 3, 3)
 ARTICLE = ScanSpec(
@@ -245,3 +249,71 @@ def test_layers_side_by_side_are_revived_each_by_its_own_activation():
     np.testing.assert_allclose(mixed(noise), model(noise).numpy().mean(axis=(1, 2)), rtol=1e-5)
     for found in scan(mixed, RACE, range(7)):
         assert found.ascents.rose.any(), found.map
+
+
+# --- noise, and starts that are all drawn
+
+
+def test_noise_on_a_pattern_depends_on_the_pattern_and_the_seed_alone(layer):
+    shape = (28, 28, 3)
+    indices = np.array([3, 77, 200])
+    plain = pattern_images(GRID, indices, shape)
+    noisy = pattern_images(GRID, indices, shape, noise=0.1, seed=4)
+    alone = pattern_images(GRID, indices[1:2], shape, noise=0.1, seed=4)
+    assert alone.tobytes() == noisy[1:2].tobytes()
+    assert not np.array_equal(noisy, pattern_images(GRID, indices, shape, noise=0.1, seed=5))
+    noise = (noisy * np.sqrt(1.01) - plain).reshape(3, -1, 3)
+    assert noise.std() == pytest.approx(0.1, rel=0.03)
+    between = np.corrcoef(np.concatenate([noise[i].T for i in range(3)]))
+    assert np.abs(between - np.eye(9)).max() < 0.15  # patterns and channels have their own
+    assert noisy.mean(axis=(1, 2, 3)) == pytest.approx(0, abs=1e-5)
+    assert noisy.std(axis=(1, 2, 3)) == pytest.approx(1, abs=1e-4)
+
+
+def test_noise_as_small_as_rounding_hardly_moves_a_pattern():
+    plain = pattern_images(GRID, np.array([3]), (28, 28, 1))
+    moved = pattern_images(GRID, np.array([3]), (28, 28, 1), noise=1e-7)
+    assert 0 < np.abs(moved - plain).max() < 2e-6
+
+
+@pytest.mark.parametrize("spec", [ARTICLE, RACE], ids=["article", "race"])
+def test_a_noisy_scan_climbs_from_noisy_patterns(layer, spec):
+    noisy = spec.replace(noise=0.01, seed=2)
+    (of_map,) = scan(layer, noisy, [3])
+    (plain,) = scan(layer, spec.replace(seed=2), [3])
+    assert of_map.starts[0] == PatternStart(GRID, of_map.starts[0].index, 0.01, 2)
+    assert of_map.ascents.losses[0] != plain.ascents.losses[0]
+    images = start_images(of_map.starts, layer.image_shape, layer.inputs)
+    again = climb(layer, images, np.full(len(images), 3), stages_of(noisy.climb.to_dict()))
+    assert again.images.tobytes() == of_map.ascents.images.tobytes()
+    together = {each.map: each for each in scan(layer, noisy, [7, 3])}
+    assert together[3].ascents.images.tobytes() == of_map.ascents.images.tobytes()
+
+
+def test_a_race_of_responding_starts_draws_them_all(layer, all_patterns):
+    indices, _, responses = all_patterns
+    spec = RACE.replace(responding=True, oversampling=256)
+    drawn = {each.map: each.rungs[0] for each in scan(layer, spec, [0, 7])}
+    for map, rung in drawn.items():
+        answers = dict(zip(indices.tolist(), responses[:, map].tolist(), strict=True))
+        assert len(set(rung.starts.tolist())) == len(rung.starts) == 16
+        assert all(answers[start] > 0 for start in rung.starts.tolist())
+        # All that respond may be drawn, not the strongest alone.
+        told = np.array(sorted(answers.values()))
+        assert np.median([answers[start] for start in rung.starts.tolist()]) < told[-16]
+    (alone,) = scan(layer, spec, [7])
+    assert alone.rungs[0].starts.tolist() == drawn[7].starts.tolist()
+    (moved,) = scan(layer, spec.replace(noise=0.5), [7])
+    assert moved.rungs[0].starts.tolist() == drawn[7].starts.tolist()
+    (other,) = scan(layer, spec.replace(seed=1), [7])
+    assert set(other.rungs[0].starts.tolist()) != set(drawn[7].starts.tolist())
+
+
+def test_a_map_to_which_no_pattern_speaks_has_no_responding_start(tmp_path):
+    image = keras.Input((28, 28, 1))
+    silent = keras.initializers.Constant(-9.0)
+    conv = keras.layers.Conv2D(2, 3, activation="relu", bias_initializer=silent, name="c")(image)
+    layer = LayerMaps(keras.Model(image, conv), "c")
+    spec = RACE.replace(responding=True, n_oips=0)
+    for of_map in scan(layer, spec, [0, 1]):
+        assert [len(rung.starts) for rung in of_map.rungs] == [0, 0, 0, 0]

@@ -27,6 +27,7 @@ from oiplib.engine.tf import keras, tf
 from oiplib.study import questions
 from oiplib.study.check import problems
 from oiplib.study.networks import add_model
+from oiplib.study.replay import replay
 from oiplib.values import AscentSpec, GridSpec, stages_of, start_of
 
 
@@ -47,29 +48,16 @@ def test_what_is_stored_is_not_computed_again(tiny_study, tiny_spec):
     assert kinds == ["train", "screen", "derive", "derive", "null", "restart"]
 
 
-def test_a_selection_is_judged_by_ascents_of_which_none_is_dropped(copy):
+def test_noisy_starts_are_made_again_from_their_numbers(copy):
     study = Study(copy)
-    rows, spec = study.rows(), study.spec.scan
-    found = questions.selection(study, [0, 3, 7])
-    assert [scan.map for scan in found["article"]] == [0, 3, 7]
-    for strategy, first_steps in (("article", 9), ("race", spec.rungs[0].ascent.n_epochs - 1)):
-        for scan in found[strategy]:
-            starts = {tuple(sorted(rung.starts)) for rung in scan.rungs}
-            assert len(starts) == 1
-            assert len(next(iter(starts))) == 2 * spec.rungs[0].n_starts
-            assert scan.rungs[1].steps == first_steps
-    # The race's own starts stand among those, with the same losses at every rung they reached.
-    for all_of_them in found["race"]:
-        raced = study.scans("pattern", all_of_them.map)[0]
-        for rung, own in zip(all_of_them.rungs, raced.rungs, strict=True):
-            stood = dict(zip(rung.starts.tolist(), rung.losses.tolist(), strict=True))
-            common = [i for i, start in enumerate(own.starts.tolist()) if start in stood]
-            assert [stood[own.starts[i]] for i in common] == own.losses[common].tolist()
-    assert study.rows() == rows
-    before = runs(study)
-    questions.selection(study, [0, 3, 7])
-    assert runs(study) == before
-    assert Study(copy).spec == study.spec
+    noisy = study.replace(scan=study.spec.scan.replace(noise=0.01, seed=3))
+    noisy.derive_from_patterns([0, 3])
+    starts = {row["id"]: start_of(row["start"]) for row in noisy.rows()}
+    ids = [id for id, start in starts.items() if getattr(start, "noise", 0)]
+    assert len(ids) > 1
+    assert all(again.same_bytes for again in replay(noisy.store, ids))
+    assert str(starts[ids[0]]).endswith(", noise 0.01, seed 3")
+    assert list(problems(noisy.store)) == []
 
 
 def test_a_study_goes_on_from_its_database_alone(tiny_study):

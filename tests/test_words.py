@@ -18,6 +18,7 @@ from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
 import oiplib
+from oiplib.analysis.estimates import over_maps
 from oiplib.publish import notebooks, plots, words
 from oiplib.publish.words import Told, say
 from oiplib.study.chapters import NOTEBOOKS
@@ -254,7 +255,7 @@ def test_figures_show_texts_as_they_are():
         plots.growth(np.stack([image] * 2), steps, values, text, text),
         plots.shares_by_map(values, text),
         plots.relative_curves(steps, np.ones((3, 2)), np.ones(2), text),
-        plots.selection({text: ([1], np.ones((2, 1)))}, {text: ([1], np.ones((2, 1)))}, 8),
+        plots.selection([(text, [(text, over_maps(values), [0.5])] * 3)] * 2),
         plots.reactions(np.array([1.0, 2.0]), np.array([3]), 1, np.ones(2), [text, text]),
         plots.against_null(values, values, 0.5, text, (text, text), text),
         plots.ranked({text: {text: values}}, text, text),

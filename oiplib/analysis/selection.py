@@ -1,8 +1,12 @@
 """Selection: do a few steps show which start ends highest?
 
-Article X lets every start take ten steps and ascends the best eight to the end. It doubts
-whether these are the right ones. What a selection misses shows only where no start was dropped:
-then the losses after a few steps stand beside the final losses of the same starts.
+Article X lets every start take ten steps and ascends the best to the end. It doubts whether
+these are the right ones. What a selection misses shows only where no start was dropped: then the
+losses after a few steps stand beside the final losses of the same starts.
+
+A selection is between two others. One draws a start at random. The other one repeats the whole
+ascents from starts that are moved by rounding alone, and takes the start that ended highest: no
+selection can know more than such a repetition.
 
 A scan of one map comes as its rungs: for each the steps taken so far, the numbers of the starts
 that came as far, and their losses. The last rung holds the final losses.
@@ -10,85 +14,54 @@ that came as far, and their losses. The last rung holds the final losses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from scipy import stats
 
 from ..errors import InputError
-from .numbers import Quartiles, quartiles
 
 #: Rungs of one map's scan, in order: (steps, starts (n,), losses (n,)).
 Rungs: TypeAlias = Sequence[tuple[int, np.ndarray, np.ndarray]]
 
+#: A map with fewer starts isn't judged.
+FEWEST = 4
+
 
 @dataclass(frozen=True)
 class Selection:
-    """What the losses after some steps tell about the final ones, map by map.
-
-    A map is compared if more than `kept` of its starts have a response in the end; the other
-    starts of it don't count.
+    """What losses after some steps tell about the final ones, map by map.
 
     Attributes
     ----------
-    kept : int
-        How many leaders would go on.
-    steps : int, (k,)
-        The steps after which the starts are compared with how they end.
-    correlations : float, (maps, k), in [-1, 1]
+    correlations : float, (maps,), in [-1, 1]
         `rank_correlation` with the final losses; NaN where all starts stand alike.
-    reached : float, (maps, k), in [0, 1]
-        `leaders_share`: the best final loss among the leaders, over the best of all starts.
-    places : float, (maps, k), in [0, 1)
-        `winners_places`: the share of starts that stood before the later winner.
-    by_chance : float, (maps,), in [0, 1]
-        What as many starts drawn at random reach: `best_of_random` over the best.
+    leader : float, (maps,), in [0, 1]
+        By how much the start that stands first ends below the best of all, relative to that.
+    random : float, (maps,), in [0, 1]
+        The same for a start drawn at random: the expectation.
     """
 
-    kept: int
-    steps: np.ndarray
     correlations: np.ndarray
-    reached: np.ndarray
-    places: np.ndarray
-    by_chance: np.ndarray
+    leader: np.ndarray
+    random: np.ndarray
 
     @property
     def n_maps(self) -> int:
-        """How many maps were compared."""
-        return len(self.by_chance)
+        """How many maps were judged."""
+        return len(self.leader)
 
     @property
-    def missed(self) -> np.ndarray:
-        """(maps, k): by how much of the best final loss the leaders stay below it."""
-        return 1 - self.reached
+    def gained(self) -> np.ndarray:
+        """(maps,): how much less than a random start the first one misses; 0 by chance."""
+        return np.asarray(self.random - self.leader)
 
     @property
-    def correlation_quartiles(self) -> tuple[Quartiles, ...]:
-        """Over the maps, one for each of `steps`."""
-        return tuple(quartiles(column) for column in self.correlations.T)
-
-    @property
-    def median_reached(self) -> np.ndarray:
-        """(k,): median of `reached` over the maps; NaN without a map."""
-        return _over_maps(np.median, self.reached)
-
-    @property
-    def least_reached(self) -> np.ndarray:
-        """(k,): `reached` on the worst map; NaN without a map."""
-        return _over_maps(np.min, self.reached)
-
-    @property
-    def median_places(self) -> np.ndarray:
-        """(k,): median of `places` over the maps; NaN without a map."""
-        return _over_maps(np.median, self.places)
-
-    @property
-    def median_by_chance(self) -> float:
-        """Median of `by_chance` over the maps; NaN without a map."""
-        return float(np.median(self.by_chance)) if self.n_maps else float("nan")
+    def both(self) -> np.ndarray:
+        """(maps, 1, 2): `leader` and `random`, for `avoided` over maps."""
+        return np.stack([self.leader, self.random], axis=1)[:, None]
 
 
 @dataclass(frozen=True)
@@ -108,31 +81,43 @@ class BestLosses:
     n_maps: int
 
 
-def selection(scans: Sequence[Rungs], kept: int = 8) -> Selection:
-    """How well the losses after some steps select the starts that end highest (article X).
+def selection(pairs: Sequence[np.ndarray]) -> Selection:
+    """How well losses select the starts that end highest.
 
     Parameters
     ----------
-    scans
-        The rungs of each map. No start was dropped: each rung holds the same ones.
-    kept
-        How many leaders would go on; the article's 8.
-
-    Raises
-    ------
-    InputError
-        If there is no scan, if the scans have different steps, or if starts were dropped.
+    pairs
+        Of each map (2, n): by what its starts are selected, and their final losses. Maps with
+        fewer than `FEWEST` starts, or without a response in the end, are left out.
     """
-    steps = _common_steps(scans)
-    all_losses = [losses for losses in map(standings, scans) if losses.shape[1] > kept]
-    shape = (len(all_losses), len(steps) - 1)
-    correlations, reached, places = np.empty((3, *shape))
-    for i, (*standing, final) in enumerate(all_losses):
-        correlations[i] = [rank_correlation(losses, final) for losses in standing]
-        reached[i] = [leaders_share(losses, final, kept) for losses in standing]
-        places[i] = winners_places(all_losses[i])
-    by_chance = [best_of_random(final, kept) / final.max() for *_, final in all_losses]
-    return Selection(kept, np.array(steps[:-1]), correlations, reached, places, np.array(by_chance))
+    judged = [pair for pair in pairs if pair.shape[1] >= FEWEST and pair[1].max() > 0]
+    return Selection(
+        correlations=np.array([rank_correlation(*pair) for pair in judged]),
+        leader=np.array([missed(*pair) for pair in judged]),
+        random=np.array([missed_at_random(final) for _, final in judged]),
+    )
+
+
+def avoided(both: np.ndarray) -> float:
+    """Which share of what random starts miss the first ones don't, over maps: 1 misses nothing.
+
+    Parameters
+    ----------
+    both : array, (maps, 2)
+        What the first and a random start miss.
+
+    Returns
+    -------
+    float
+        0 by chance; NaN where random starts miss nothing.
+
+    Examples
+    --------
+    >>> avoided(np.array([[0.0, 0.1], [0.1, 0.3]]))
+    0.75
+    """
+    leader, random = both.mean(axis=0)
+    return float(1 - leader / random) if random > 0 else float("nan")
 
 
 def best_after_each_rung(scans: Sequence[Rungs]) -> BestLosses:
@@ -154,7 +139,7 @@ def best_after_each_rung(scans: Sequence[Rungs]) -> BestLosses:
 
 
 def standings(rungs: Rungs) -> np.ndarray:
-    """Losses of the starts that respond in the end, each start in a column of its own.
+    """Losses of the starts at each rung, each start in a column of its own.
 
     Parameters
     ----------
@@ -175,8 +160,7 @@ def standings(rungs: Rungs) -> np.ndarray:
     numbers = [starts[order] for (_, starts, _), order in zip(rungs, orders, strict=True)]
     if not all(np.array_equal(of_rung, numbers[-1]) for of_rung in numbers):
         raise InputError("only a scan from which no start was dropped shows what is missed")
-    losses = np.array([of_rung[order] for (*_, of_rung), order in zip(rungs, orders, strict=True)])
-    return losses[:, losses[-1] > 0]
+    return np.array([losses[order] for (*_, losses), order in zip(rungs, orders, strict=True)])
 
 
 def rank_correlation(standing: np.ndarray, final: np.ndarray) -> float:
@@ -204,80 +188,28 @@ def rank_correlation(standing: np.ndarray, final: np.ndarray) -> float:
     return float(stats.spearmanr(standing, final).statistic)
 
 
-def leaders_share(standing: np.ndarray, final: np.ndarray, n: int) -> float:
-    """The best final loss among the n starts that lead after some steps, over the best of all.
+def missed(standing: np.ndarray, final: np.ndarray) -> float:
+    """By how much the start that stands first ends below the best of all, relative to that.
 
     Parameters
     ----------
     standing, final : arrays, (n,)
-        Start by start; the best final loss is above 0. Of equal standings the earlier leads.
+        Start by start; the best final loss is above 0. Of equal standings the earlier is first.
 
     Examples
     --------
-    >>> leaders_share(np.array([5, 4, 3]), np.array([10, 15, 20]), 2)
-    0.75
+    >>> missed(np.array([5, 4, 3]), np.array([15, 10, 20]))
+    0.25
     """
-    leaders = np.argsort(-standing, kind="stable")[:n]
-    return float(final[leaders].max() / final.max())
+    return float(1 - final[standing.argmax()] / final.max())
 
 
-def winners_places(losses: np.ndarray) -> np.ndarray:
-    """The share of starts that stood before the later winner.
-
-    Parameters
-    ----------
-    losses : array, (rungs, n)
-        Such as those of `standings`; the last rung is the end.
-
-    Returns
-    -------
-    array, (rungs - 1,), in [0, 1)
+def missed_at_random(final: np.ndarray) -> float:
+    """The same for a start drawn at random: the expectation.
 
     Examples
     --------
-    >>> winners_places(np.array([[4, 3, 2, 1], [1, 5, 9, 2], [1, 2, 3, 4]]))
-    array([0.75, 0.5 ])
+    >>> missed_at_random(np.array([10, 15, 20]))
+    0.25
     """
-    winner = losses[-1].argmax()
-    return np.asarray((losses[:-1] > losses[:-1, [winner]]).mean(axis=1))
-
-
-def best_of_random(values: np.ndarray, n: int) -> float:
-    """Expected largest of n values that are drawn without replacement.
-
-    The largest of them is at most the k-th smallest of all N values in C(k, n) of the C(N, n)
-    draws.
-
-    Raises
-    ------
-    InputError
-        If there are no n values.
-
-    Examples
-    --------
-    >>> best_of_random(np.array([1, 2, 3]), 1)
-    2.0
-    >>> best_of_random(np.array([1, 2, 3]), 3)
-    3.0
-    """
-    total = len(values)
-    if not 1 <= n <= total:
-        raise InputError(f"{n} of {total} values can't be drawn: choose 1 to {total}")
-    at_most = np.array([comb(k, n) / comb(total, n) for k in range(total + 1)])
-    return float(np.sum(np.diff(at_most) * np.sort(values)))
-
-
-def _common_steps(scans: Sequence[Rungs]) -> list[int]:
-    steps = {tuple(number for number, _, _ in rungs) for rungs in scans}
-    if not steps:
-        raise InputError("there is no scan to judge")
-    if len(steps) > 1:
-        raise InputError("the scans took different steps: choose the maps of one search")
-    return list(steps.pop())
-
-
-def _over_maps(of_column: Callable[..., Any], values: np.ndarray) -> np.ndarray:
-    """A number of each column; NaN where there is no map."""
-    if not len(values):
-        return np.full(values.shape[1], np.nan)
-    return np.asarray(of_column(values, axis=0))
+    return float(1 - final.mean() / final.max())

@@ -18,7 +18,9 @@ from .images import Shape, resize, standardized
 _LARGEST_BLOCK = 2**26
 
 
-def pattern_images(grid: GridSpec, indices: np.ndarray, shape: Shape) -> np.ndarray:
+def pattern_images(
+    grid: GridSpec, indices: np.ndarray, shape: Shape, noise: float = 0.0, seed: int = 0
+) -> np.ndarray:
     """The images of patterns: resized bicubically and standardized.
 
     Parameters
@@ -29,6 +31,13 @@ def pattern_images(grid: GridSpec, indices: np.ndarray, shape: Shape) -> np.ndar
         The patterns, each in [0, grid.n_patterns).
     shape
         Height, width and channels of the images. All channels show the same pattern.
+    noise
+        Deviation of normal noise that is put on the standardized images, which are then
+        standardized again. Each channel has its own. A coarse pattern has many equal pixels, so
+        poolings meet exact ties, which the last bit of a sum decides; noise removes them.
+    seed
+        Of the noise. Every pattern has its own stream below it, so its image doesn't depend on
+        the others.
 
     Returns
     -------
@@ -42,7 +51,13 @@ def pattern_images(grid: GridSpec, indices: np.ndarray, shape: Shape) -> np.ndar
     height, width, channels = shape
     values = np.array(grid.values, np.float32)[cells_of(grid, indices)]
     cells = values.reshape(-1, grid.rows, grid.columns, 1)
-    return standardized(np.repeat(resize(cells, height, width), channels, axis=3))
+    images = standardized(np.repeat(resize(cells, height, width), channels, axis=3))
+    if not noise:
+        return images
+    for image, index in zip(images, np.asarray(indices).tolist(), strict=True):
+        stream = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
+        image += np.float32(noise) * stream.standard_normal(shape, np.float32)
+    return standardized(images)
 
 
 def distinct(grid: GridSpec, indices: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as _Figure
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
+from ..analysis.estimates import Estimate
 from ..analysis.layout import shrunk
 from ..pictures import data_uri, displayable, in_bytes
 from ..values import Inputs
@@ -208,42 +209,34 @@ def relative_curves(
 
 
 def selection(
-    correlations: dict[str, tuple[Sequence[int], np.ndarray]],
-    reached: dict[str, tuple[Sequence[int], np.ndarray]],
-    kept: int,
+    rows: Sequence[tuple[str, Sequence[tuple[str, Estimate, Sequence[float]]]]],
 ) -> Figure:
-    """How well early losses predict the final ones, a dot for each map.
+    """What is missed by each way to select a start, with intervals over maps.
 
     Parameters
     ----------
-    correlations
-        Strategy -> steps and values (maps, steps): the rank correlation of the losses at a step
-        with the final losses, in [-1, 1].
-    reached
-        Strategy -> steps and values (maps, steps): the share of the best final loss that the
-        leaders at a step reach, in [0, 1].
-    kept
-        How many starts with the largest losses are the leaders.
+    rows
+        Of each question, from the top: its label, and how a start can be chosen. Of each such
+        choice: its name, what it misses (a share) with its interval, and the same number of other
+        trainings. All rows have the same choices.
     """
-    figure = Figure(figsize=(8.2, 3.2), dpi=_DPI, layout="constrained")
-    axes = figure.subplots(1, 2)
-    for ax, values in zip(axes, (correlations, reached), strict=True):
-        labels: list[str] = []
-        for colour, (strategy, (steps, map_values)) in zip(
-            (_ACCENT, _LINE), values.items(), strict=False
+    figure = Figure(figsize=(7.4, 0.9 + 0.85 * len(rows)), dpi=_DPI, layout="constrained")
+    ax = figure.subplots()
+    for k, (_, choices) in enumerate(rows):
+        for (name, missed, others), colour, lift in zip(
+            choices, (_LINE, _ACCENT, _SOFT), (0.22, 0.0, -0.22), strict=True
         ):
-            for step, column in zip(steps, map_values.T, strict=True):
-                x = len(labels) + np.linspace(-0.22, 0.22, len(column))
-                ax.plot(x, np.sort(column), "o", color=colour, markersize=3, alpha=0.6)
-                if np.isfinite(column).any():
-                    ax.hlines(np.nanmedian(column), x[0] - 0.08, x[-1] + 0.08, color="black")
-                labels.append(_drawn(f"{strategy}\n{step}"))
-        ax.set_xticks(range(len(labels)), labels, fontsize=8)
-        ax.set_xlabel("first steps, and step of the comparison")
-        ax.spines[["top", "right"]].set_visible(False)
-    axes[0].axhline(0, color=_SOFT, linewidth=0.8)
-    axes[0].set(ylabel="rank correlation with the end", ylim=(-1, 1.05))
-    axes[1].set(ylabel=f"best of {kept} leaders / best of all", ylim=(None, 1.01))
+            y = k - lift
+            ax.hlines(y, 100 * missed.low, 100 * missed.high, color=colour, linewidth=2)
+            label = _drawn(name) if k == 0 else None
+            ax.plot(100 * missed.value, y, "o", color=colour, markersize=6, label=label)
+            drawn = 100 * np.asarray(others)
+            ax.plot(drawn, np.full(len(drawn), y), "|", color=colour, markersize=9)
+    ax.set_yticks(range(len(rows)), [_drawn(label) for label, _ in rows])
+    ax.set(xlabel="ends below the best start of its map by (%)", xlim=(0, None))
+    ax.invert_yaxis()
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.25), ncols=3)
     return figure
 
 

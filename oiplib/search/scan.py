@@ -7,7 +7,7 @@ and gradient 0 can't move, so leaving it out changes nothing (exact pruning).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,6 @@ from ..progress import SILENT
 from ..values import (
     AscentSpec,
     FluctuationStart,
-    GridSpec,
-    PatternStart,
     ScanSpec,
     Start,
     TrialSpec,
@@ -113,8 +111,12 @@ def scan(
     map_indices = layer.map_array(maps)
     if spec.strategy == "article":
         return _article_scan(layer, spec, map_indices, progress)
-    screening = screening or screen(layer, spec.screening)
-    return _race(layer, spec, map_indices, screening, progress)
+    if spec.responding:
+        starts = _responding_starts(layer, spec, map_indices)
+    else:
+        screening = screening or screen(layer, spec.screening)
+        starts = [_race_starts(spec, map, screening) for map in map_indices.tolist()]
+    return _race(layer, spec, map_indices, starts, progress)
 
 
 def try_fluctuations(
@@ -147,7 +149,7 @@ def try_fluctuations(
 
 
 def _race(
-    layer: Responding, spec: ScanSpec, maps: np.ndarray, screening: Screening, progress: Any
+    layer: Responding, spec: ScanSpec, maps: np.ndarray, starts: list[np.ndarray], progress: Any
 ) -> Iterator[MapScan]:
     """Starts climb in rungs, the weaker dropped at each; batches are filled across maps.
 
@@ -155,11 +157,11 @@ def _race(
     whether the map responds to it or not: the first rung climbs the pre-activation.
     """
     # So many maps race together that even the last rung fills batches.
-    for group in _groups(maps, layer.batch_size // spec.rungs[-1].n_starts):
-        starts = [_race_starts(spec, int(map), screening) for map in group]
-        indices = np.concatenate(starts)
-        owners = np.repeat(group, [len(of_map) for of_map in starts])
-        images = _pattern_starts(layer, spec.grid, indices)
+    for places in _groups(np.arange(len(maps)), layer.batch_size // spec.rungs[-1].n_starts):
+        group = maps[places]
+        indices = np.concatenate([starts[i] for i in places])
+        owners = np.repeat(group, [len(starts[i]) for i in places])
+        images = _pattern_starts(layer, spec, indices)
         rungs: dict[int, list[Rung]] = {int(map): [] for map in group}
         climbed: Ascents | None = None
         for number, rung in enumerate(spec.rungs):
@@ -167,7 +169,7 @@ def _race(
                 losses = climbed.losses
                 kept = _best_of_each(group, owners, losses, rung.n_starts)
                 climbed, indices, owners = climbed.take(kept), indices[kept], owners[kept]
-            seeds = _pattern_seeds(spec.grid, indices, rung.ascent)
+            seeds = _pattern_seeds(spec, indices, rung.ascent)
             if climbed is None:
                 climbed = ascend(layer, images, owners, rung.ascent, seeds=seeds)
             else:
@@ -180,11 +182,11 @@ def _race(
                 rungs[map].append(Rung(n_steps, indices[of_map], climbed.losses[of_map]))
         assert climbed is not None
         final = _best_of_each(group, owners, climbed.losses, spec.n_oips)
-        revived = _dead(layer, spec.grid, indices[final], owners[final], climbed.take(final))
+        revived = _dead(layer, spec, indices[final], owners[final], climbed.take(final))
         for map in group:
             of_map = owners[final] == map
             kept = final[of_map]
-            finalists = tuple(PatternStart(spec.grid, int(k)) for k in indices[kept])
+            finalists = tuple(spec.start(int(k)) for k in indices[kept])
             of_finalists = climbed.take(kept)
             yield MapScan(int(map), tuple(rungs[map]), finalists, of_finalists, revived[of_map])
             progress.update(1)
@@ -199,6 +201,23 @@ def _race_starts(spec: ScanSpec, map: int, screening: Screening) -> np.ndarray:
     rng.shuffle(drawn)
     drawn = drawn[distinct(spec.grid, drawn) & ~np.isin(drawn, strong)]
     return np.concatenate([strong, drawn[: n - len(strong)]])
+
+
+def _responding_starts(layer: Responding, spec: ScanSpec, maps: np.ndarray) -> list[np.ndarray]:
+    """For each map patterns to which it responds, drawn at random: as many as race, or fewer."""
+    n = spec.rungs[0].n_starts
+    rng = np.random.default_rng(spec.seed)
+    drawn = np.unique(rng.integers(0, spec.grid.n_patterns, spec.oversampling * n))
+    drawn = drawn[distinct(spec.grid, drawn)]
+    size = block_size(layer.image_shape)
+    blocks = (drawn[first : first + size] for first in range(0, len(drawn), size))
+    # Noise may silence a start; but which ones are drawn mustn't hang on it.
+    responding = _candidates(layer, spec.replace(noise=0.0), maps, blocks)
+    streams = [np.random.SeedSequence(spec.seed, spawn_key=(map,)) for map in maps.tolist()]
+    return [
+        np.random.default_rng(stream).permutation(of_map)[:n]
+        for stream, of_map in zip(streams, responding, strict=True)
+    ]
 
 
 def _different(spec: ScanSpec, indices: np.ndarray, n: int) -> np.ndarray:
@@ -224,14 +243,15 @@ def _article_scan(
 ) -> Iterator[MapScan]:
     """All patterns that a map responds to take a few steps; the best few go to the end."""
     select, final = spec.rungs
-    candidates = _candidates(layer, spec.grid, maps)
+    blocks = distinct_blocks(spec.grid, size=block_size(layer.image_shape))
+    candidates = _candidates(layer, spec, maps, blocks)
     for group in _groups(np.arange(len(maps)), layer.batch_size // max(1, final.n_starts)):
         indices = np.concatenate([candidates[i] for i in group])
         owners = np.concatenate([np.full(len(candidates[i]), maps[i]) for i in group])
-        losses = _losses_of_patterns(layer, spec.grid, indices, owners, select.ascent)
+        losses = _losses_of_patterns(layer, spec, indices, owners)
         best = _best_of_each(maps[group], owners, losses, final.n_starts or len(owners))
-        images = _pattern_starts(layer, spec.grid, indices[best])
-        seeds = _pattern_seeds(spec.grid, indices[best], final.ascent)
+        images = _pattern_starts(layer, spec, indices[best])
+        seeds = _pattern_seeds(spec, indices[best], final.ascent)
         ascents = ascend(layer, images, owners[best], final.ascent, seeds=seeds)
         for map in maps[group]:
             of_map, finalists = owners == map, np.flatnonzero(owners[best] == map)
@@ -241,38 +261,43 @@ def _article_scan(
                 Rung(n_steps[1], indices[best[finalists]], ascents.losses[finalists]),
             )
             kept = _best(finalists, ascents.losses, spec.n_oips)
-            starts = tuple(PatternStart(spec.grid, int(k)) for k in indices[best[kept]])
+            starts = tuple(spec.start(int(k)) for k in indices[best[kept]])
             revived = np.zeros(len(starts), bool)
             yield MapScan(int(map), rungs, starts, ascents.take(kept), revived)
             progress.update(1)
 
 
-def _candidates(layer: Responding, grid: GridSpec, maps: np.ndarray) -> list[np.ndarray]:
-    """For each map the distinct patterns that the ascent can move."""
-    blocks: list[list[np.ndarray]] = [[] for _ in maps]
-    for indices in distinct_blocks(grid, size=block_size(layer.image_shape)):
-        responses = layer(_pattern_starts(layer, grid, indices))
-        for block, map in zip(blocks, maps, strict=True):
-            block.append(indices[_movable(layer, responses[:, map])])
-    return [np.concatenate(block) for block in blocks]
+def _candidates(
+    layer: Responding, spec: ScanSpec, maps: np.ndarray, blocks: Iterable[np.ndarray]
+) -> list[np.ndarray]:
+    """For each map those patterns, of some blocks, that the ascent can move."""
+    movable: list[list[np.ndarray]] = [[np.empty(0, np.int64)] for _ in maps]
+    for indices in blocks:
+        responses = layer(_pattern_starts(layer, spec, indices))
+        for of_map, map in zip(movable, maps, strict=True):
+            of_map.append(indices[_movable(layer, responses[:, map])])
+    return [np.concatenate(of_map) for of_map in movable]
 
 
 def _losses_of_patterns(
-    layer: Responding, grid: GridSpec, indices: np.ndarray, maps: np.ndarray, spec: AscentSpec
+    layer: Responding, spec: ScanSpec, indices: np.ndarray, maps: np.ndarray
 ) -> np.ndarray:
+    """Losses of patterns after the first rung, each for its map."""
+    ascent = spec.rungs[0].ascent
     losses = np.empty(len(indices), np.float32)
     n_held = _BATCHES * layer.batch_size
     for first in range(0, len(indices), n_held):
         part = slice(first, first + n_held)
-        images = _pattern_starts(layer, grid, indices[part])
-        seeds = _pattern_seeds(grid, indices[part], spec)
-        losses[part] = ascend(layer, images, maps[part], spec, seeds=seeds).losses
+        images = _pattern_starts(layer, spec, indices[part])
+        seeds = _pattern_seeds(spec, indices[part], ascent)
+        losses[part] = ascend(layer, images, maps[part], ascent, seeds=seeds).losses
     return losses
 
 
-def _pattern_starts(layer: Responding, grid: GridSpec, indices: np.ndarray) -> np.ndarray:
-    """The images of patterns, within the network's inputs."""
-    return from_standard(pattern_images(grid, indices, layer.image_shape), layer.inputs)
+def _pattern_starts(layer: Responding, spec: ScanSpec, indices: np.ndarray) -> np.ndarray:
+    """The images of patterns as a scan starts from them, within the network's inputs."""
+    images = pattern_images(spec.grid, indices, layer.image_shape, spec.noise, spec.seed)
+    return from_standard(images, layer.inputs)
 
 
 def _seeds(starts: Sequence[Start], ascent: AscentSpec) -> np.ndarray | None:
@@ -282,19 +307,19 @@ def _seeds(starts: Sequence[Start], ascent: AscentSpec) -> np.ndarray | None:
     return np.array([seed_of(start) for start in starts], np.uint64)
 
 
-def _pattern_seeds(grid: GridSpec, indices: np.ndarray, ascent: AscentSpec) -> np.ndarray | None:
+def _pattern_seeds(spec: ScanSpec, indices: np.ndarray, ascent: AscentSpec) -> np.ndarray | None:
     if not ascent.prior.disturbs:
         return None
-    return _seeds([PatternStart(grid, int(index)) for index in indices], ascent)
+    return _seeds([spec.start(int(index)) for index in indices], ascent)
 
 
 def _dead(
-    layer: Responding, grid: GridSpec, indices: np.ndarray, maps: np.ndarray, ascents: Ascents
+    layer: Responding, spec: ScanSpec, indices: np.ndarray, maps: np.ndarray, ascents: Ascents
 ) -> np.ndarray:
     """Which starts gave their map no gradient; with ReLU, those without a response."""
     if layer.silent_is_dead:
         return np.asarray(ascents.traces[:, 0] == 0)
-    return have_no_gradient(layer, _pattern_starts(layer, grid, indices), maps)
+    return have_no_gradient(layer, _pattern_starts(layer, spec, indices), maps)
 
 
 def _movable(layer: Responding, responses: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..values import Maps
-from . import answers, legible, questions, trainings, trust, unique
+from . import answers, legible, questions, selecting, trainings, trust, unique
 from .study import Study
 
 
@@ -72,9 +72,9 @@ def _layers(study: Study, maps: list[int]) -> str:
 
 
 def _selection(study: Study, maps: list[int]) -> str:
-    scans = questions.selection(study, maps)["race"]
-    n_starts = sum(len(scan.rungs[0].starts) for scan in scans)
-    return f"{n_starts:,} starts of {len(scans)} maps ascended twice, none dropped"
+    ways = selecting.judged(study, maps)
+    n_starts = sum(way.n_maps * way.n_starts for way in ways)
+    return f"{n_starts:,} starts ascended, none dropped, in {len(ways)} ways"
 
 
 def _data(study: Study, maps: list[int]) -> str:
@@ -132,11 +132,11 @@ NEEDS = (
     Need("fluctuations", _fluctuations),
     Need("patterns", _patterns),
     Need("layers", _layers),
-    Need("selection", _selection),
     Need("data", _data),
     Need("reactions", _reactions),
     Need("variety", _variety),
     Need("trainings", _trainings),
+    Need("selection", _selection),
     Need("legible", _legible),
     Need("priors", _priors),
     Need("trust", _trust),

@@ -364,6 +364,7 @@ def _ends(row: Scan, spec: TrialSpec | ScanSpec) -> Iterator[str]:
         return  # of trials, the losses before the ascents are kept
     last = row.rungs[-1]
     ended = dict(zip(last.starts.tolist(), last.losses.tolist(), strict=True))
+    own = spec.start(0).to_dict()
     query = select(Oip.id, Oip.start, Oip.loss).where(
         Oip.steps == last.steps,
         Oip.layer_id == row.layer_id,
@@ -371,7 +372,9 @@ def _ends(row: Scan, spec: TrialSpec | ScanSpec) -> Iterator[str]:
         Oip.spec_sha256 == spec.climb.sha256,
     )
     for id, start, loss in session.execute(query):
-        number = start.get("index") if start.get("grid") == spec.grid.to_dict() else None
+        # Starts that were stored before there was noise don't name it.
+        is_own = {"noise": 0.0, "seed": 0, **start, "index": 0} == own
+        number = start.get("index") if is_own else None
         if number in ended and ended[number] != loss:
             yield f"its last rung ends at {ended[number]:g}, and OIP {id} has {loss:g}"
 

@@ -13,16 +13,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..progress import bar
-from ..store import Null, Reaction, Scan, Variety
+from ..store import Null, Reaction, Variety
 from ..values import FluctuationStart, Inputs, Maps, ReactionSpec
 from . import rows
 from .study import Study
 
 if TYPE_CHECKING:
     from ..analysis.restarts import Restarts
-
-#: Of how many maps the selection is judged.
-N_SELECTED = 24
 
 # The kind of a layer that has a stored OIP in its own right (article XII).
 _CONVOLUTION = "Conv2D"
@@ -91,34 +88,6 @@ def varieties(study: Study, maps: Maps = None) -> dict[int, Variety]:
         _explore(study, of_maps, of_layer)
         stored = study.store.varieties(study.layer.id, spec.sha256)
     return {map: stored[map] for map in indices if map in stored}
-
-
-def selection(study: Study, maps: Maps = None) -> dict[str, list[Scan]]:
-    """Scans from which no start was dropped, by which to judge how the searches select.
-
-    Their OIPs are not kept.
-
-    Parameters
-    ----------
-    study
-        Whose layer.
-    maps
-        Maps to draw `N_SELECTED` from, by a fixed seed; all of the layer by default.
-
-    Returns
-    -------
-    dict
-        ``article`` and ``race``: a scan for each of these maps, its rungs with all starts.
-    """
-    drawn = np.random.default_rng(0).permutation(study.check_maps(maps))[:N_SELECTED]
-    indices = sorted(drawn.tolist())
-    scans = {}
-    for strategy in ("article", "race"):
-        spec = study.spec.scan.undropped(strategy)
-        study.search(spec, indices, f"Selection ({strategy})")
-        stored = study.store.scans(study.layer.id, spec.sha256)
-        scans[strategy] = [scan for scan in stored if scan.map in indices]
-    return scans
 
 
 def map_table(study: Study, maps: Maps = None) -> list[dict[str, Any]]:

@@ -173,5 +173,6 @@ def start_images(
         if isinstance(start, FluctuationStart):
             images[i] = fluctuation_images([start], shape)[0]
         else:
-            images[i] = pattern_images(start.grid, np.array([start.index]), shape)[0]
+            pattern = np.array([start.index])
+            images[i] = pattern_images(start.grid, pattern, shape, start.noise, start.seed)[0]
     return from_standard(images, inputs)

@@ -10,7 +10,7 @@ from .ascents import AscentSpec, ClimbSpec
 from .fields import MANY, choice, count, instance, number, sequence
 from .priors import Prior, prior_of
 from .spec import Spec
-from .starts import FluctuationSpec, GridSpec
+from .starts import FluctuationSpec, GridSpec, PatternStart
 
 STRATEGIES = ("race", "article")
 
@@ -144,7 +144,7 @@ class ScanSpec(Spec):
         How many of the finalists are kept as OIPs. With 0 only the standings at each rung are
         kept.
     seed
-        Of the race's random draws, a stream for each map.
+        Of the race's random draws, a stream for each map; and of the noise on the patterns.
     n_top
         From how many of the patterns that suit a map best the race takes its strong starts.
     alike
@@ -154,6 +154,12 @@ class ScanSpec(Spec):
         ones are then left out.
     keeps_frames
         Whether the best OIP of each map is kept with the images on its way.
+    noise
+        Deviation of the noise that is put on each pattern before it climbs; the patterns have
+        a deviation of 1. The screening shows them without it.
+    responding
+        Whether all starts of a race are drawn at random, from the patterns to which the map
+        responds: by such starts a selection can be judged.
     """
 
     grid: GridSpec = field(default_factory=GridSpec)
@@ -165,6 +171,8 @@ class ScanSpec(Spec):
     alike: float = 0.9
     oversampling: int = 8
     keeps_frames: bool = True
+    noise: float = 0.0
+    responding: bool = False
 
     def __post_init__(self) -> None:
         instance("grid", self.grid, GridSpec)
@@ -183,13 +191,27 @@ class ScanSpec(Spec):
         self._set("alike", number("alike", self.alike, low=-1.0, high=1.0))
         self._set("oversampling", count("oversampling", self.oversampling, 1, 1000))
         self._set("keeps_frames", bool(self.keeps_frames))
+        self._set("noise", number("noise", self.noise, low=0.0, high=1.0))
+        self._set("responding", bool(self.responding))
 
     def default_of(self, name: str) -> Any:
-        """The rungs' default depends on the strategy. The article's chooses no starts."""
+        """The rungs' default depends on the strategy. The article's chooses no starts.
+
+        A race of starts that are all drawn looks for no strong ones.
+        """
         if name == "rungs":
             return rungs_of(self.strategy)
-        unused = ("seed", "n_top", "alike", "oversampling") if self.strategy == "article" else ()
+        unused = set()
+        if self.strategy == "article":
+            unused = {"n_top", "alike", "oversampling", "responding"}
+            unused |= set() if self.noise else {"seed"}
+        elif self.responding:
+            unused = {"n_top", "alike"}
         return getattr(self, name) if name in unused else super().default_of(name)
+
+    def start(self, index: int) -> PatternStart:
+        """A pattern of the grid as a start of this scan."""
+        return PatternStart(self.grid, index, self.noise, self.seed)
 
     def led_by(self, prior: Prior | str) -> ScanSpec:
         """The same scan under a prior."""
@@ -223,17 +245,6 @@ class ScanSpec(Spec):
     def screening(self) -> ScreeningSpec:
         """The screening that a race takes its strong starts from."""
         return ScreeningSpec(self.grid, self.n_top)
-
-    def undropped(self, strategy: str) -> ScanSpec:
-        """A race that drops no start. By it a strategy's selection can be judged.
-
-        Twice as many starts as race in this scan take the strategy's first steps (article X:
-        ten small ones). Then all of them go on as the race does. No OIP is kept.
-        """
-        raced = self.rungs if self.strategy == "race" else rungs_of("race")
-        first = raced[:1] if strategy == "race" else rungs_of(strategy)[:1]
-        rungs = [rung.replace(n_starts=2 * raced[0].n_starts) for rung in (*first, *raced[1:])]
-        return self.replace(strategy="race", rungs=rungs, n_oips=0)
 
     def compared(self) -> ScanSpec:
         """A smaller race for one good OIP of every map, by which trainings are compared."""

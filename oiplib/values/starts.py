@@ -107,15 +107,30 @@ class FluctuationStart(Spec):
 
 @dataclass(frozen=True)
 class PatternStart(Spec):
-    """One pattern of a grid as a start; its origin is ``pattern``."""
+    """One pattern of a grid as a start; its origin is ``pattern``.
+
+    Attributes
+    ----------
+    grid
+    index
+        Of the pattern.
+    noise
+        Deviation of the noise that is put on the pattern, which has a deviation of 1 itself.
+    seed
+        Of the noise, a stream for each pattern; 0 where there is none.
+    """
 
     origin: ClassVar[str] = "pattern"
     grid: GridSpec
     index: int
+    noise: float = 0.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         instance("grid", self.grid, GridSpec)
         self._set("index", count("index", self.index, 0))
+        self._set("noise", number("noise", self.noise, low=0.0, high=1.0))
+        self._set("seed", count("seed", self.seed, 0) if self.noise else 0)
         if self.index >= self.grid.n_patterns:
             raise InputError(
                 f"pattern {self.index} is not in the grid: choose 0 to {self.grid.n_patterns - 1}"
@@ -123,7 +138,8 @@ class PatternStart(Spec):
 
     def __str__(self) -> str:
         grid = self.grid
-        return f"pattern {self.index} of {len(grid.values)}^({grid.rows}x{grid.columns})"
+        text = f"pattern {self.index} of {len(grid.values)}^({grid.rows}x{grid.columns})"
+        return f"{text}, noise {self.noise:g}, seed {self.seed}" if self.noise else text
 
 
 Start = FluctuationStart | PatternStart
