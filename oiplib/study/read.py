@@ -245,15 +245,17 @@ class Findings:
     def oips_of_trials(self) -> Oips:
         """The OIPs that the study's own trials found, not those of other trials."""
         trials = self.spec.trials
-        starts = {"kind": "FluctuationStart", "fluctuation": trials.fluctuation.to_dict()}
-        return Oips(
-            oip
-            for oip in self.oips()
-            if oip.origin == "fluctuation"
-            and oip.spec_sha256 == trials.climb.sha256
-            and starts.items() <= oip.start.items()
-            and oip.start["trial"] < trials.n_trials
-        )
+
+        def is_ours(oip: Oip) -> bool:
+            start = start_of(oip.start)
+            return (
+                isinstance(start, FluctuationStart)
+                and start.fluctuation == trials.fluctuation
+                and start.trial < trials.n_trials
+                and oip.spec_sha256 == trials.climb.sha256
+            )
+
+        return Oips(oip for oip in self.oips() if is_ours(oip))
 
     def rows(
         self, maps: Maps = None, best: bool = False, prior: Prior | str = "none"
