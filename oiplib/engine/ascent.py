@@ -211,9 +211,7 @@ def go_on(
 ) -> Ascents:
     """Ascents with one more stage, as one; parameters as `ascend`."""
     n_steps = ascents.traces.shape[1] - 1
-    later = ascend(
-        layer, ascents.images, maps, stage, None, progress, seeds, n_steps, joining
-    )
+    later = ascend(layer, ascents.images, maps, stage, None, progress, seeds, n_steps, joining)
     return chain(ascents, later)
 
 
