@@ -115,6 +115,7 @@ def _reproduction(study: Study, maps: list[int]) -> str:
         return "none: the network came as a model"
     new = reproduction.derive_as_articles(study, maps)
     reproduction.derive_variants(study, maps)
+    trainings.others(study)  # trained if they aren't yet: their maps are counted, too
     left = reproduction.left_by_trials(study, maps)
     stored = "" if new or not left else ", stored already"
     return f"article X for {len(left)} maps that article IX left{stored}"
@@ -162,7 +163,7 @@ CHAPTERS = (
     Chapter("02-fluctuations", ("network",)),
     Chapter("03-oip", ("network", "fluctuations")),
     Chapter("04-precursor", (*_OIPS, "selection", "reactions")),
-    Chapter("reproduction", (*_OIPS, "variety", "trainings", "reproduction")),
+    Chapter("reproduction", (*_OIPS, "variety", "reproduction")),
     Chapter("layers", (*_OIPS, "layers")),
     Chapter("06-gallery", _OIPS),
     Chapter("legible", (*_OIPS, "legible", "priors")),
