@@ -181,6 +181,7 @@ def _from_moved(
     study: Study, spec: ConditionSpec, oips: Sequence[Oip]
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     from ..engine.ascent import climb
+    from ..engine.fluctuations import joining
     from ..engine.images import project
 
     starts = [start_of(oip.start) for oip in oips]
@@ -200,6 +201,7 @@ def _from_moved(
         np.repeat([oip.of_map for oip in oips], n_each),
         stages_of(oips[0].spec),
         seeds=np.repeat(seeds, n_each),
+        joining=joining([start for start in starts for _ in range(n_each)], images.shape[1:]),
     )
     losses = ascents.losses.reshape(len(oips), *shape[:2])
     ends = ascents.images.reshape(len(oips), *shape[:2], -1)
