@@ -2,8 +2,8 @@
 
 Trained networks are held against many untrained ones, in a table of its own, and comparisons say
 how alike whole layers are. What becomes of an OIP where something small is different has a table,
-too. Specs and starts name their new fields: noise on patterns, smoothed and joining fluctuations, the
-restarts by which priors are compared.
+too. Specs and starts name their new fields: noise on patterns, smoothed and joining fluctuations,
+the restarts by which priors are compared.
 """
 
 from __future__ import annotations
