@@ -55,12 +55,12 @@ QUERIES = {
     "most_unique": (
         "Most unique maps",
         "The starts led to much the same pattern, though not always in the same place.",
-        "SELECT * FROM uniqueness ORDER BY median_similarity DESC",
+        "SELECT * FROM uniqueness WHERE prior = 'none' ORDER BY median_similarity DESC",
     ),
     "least_unique": (
         "Least unique maps",
         "Different starts led to different patterns.",
-        "SELECT * FROM uniqueness ORDER BY median_similarity",
+        "SELECT * FROM uniqueness WHERE prior = 'none' ORDER BY median_similarity",
     ),
     "spread": (
         "How far the OIPs of a map differ in loss",

@@ -46,8 +46,19 @@ LEFT JOIN best_oips AS best ON best.network = layers.network_id
 _UNIQUENESS = """
 SELECT layers.network_id AS network, layers.name AS layer, varieties.map, varieties.n_starts,
   varieties.n_patterns, varieties.commonest, varieties.median AS median_similarity,
-  varieties.best_loss, varieties.unlike_loss, varieties.spec_sha256
+  varieties.best_loss, varieties.unlike_loss, varieties.spec_sha256,
+  COALESCE(
+    varieties.spec -> 'climb' ->> 'prior', varieties.spec -> 'climb' -> 'stages' -> 0 ->> 'prior'
+  ) AS prior
 FROM varieties JOIN layers ON layers.id = varieties.layer_id
+"""
+
+_CONDITION_LIST = """
+SELECT conditions.oip_id AS oip, layers.network_id AS network, layers.name AS layer, oips.map,
+  oips.objective, oips.prior, oips.loss, conditions.moved AS kept_when_moved,
+  conditions.noisy AS kept_under_noise
+FROM conditions JOIN oips ON oips.id = conditions.oip_id
+JOIN layers ON layers.id = oips.layer_id
 """
 
 _CORRESPONDENCE_LIST = """
@@ -87,8 +98,14 @@ VIEWS: dict[str, tuple[str, str]] = {
     "uniqueness": (
         "Every map that was restarted many times: how many distinct patterns were found, which "
         "share of the restarts shows the commonest, how alike two restarts are from 0 to 1, the "
-        "largest loss, and the largest of an OIP that resembles none of these patterns.",
+        "largest loss, and the largest of an OIP that resembles none of these patterns; under "
+        "which prior. Where no such OIP was looked for, fewer restarts compare priors.",
         _UNIQUENESS,
+    ),
+    "condition_list": (
+        "OIPs that were put to the test: which share of its response each keeps when it is moved "
+        "by a pixel, and under noise.",
+        _CONDITION_LIST,
     ),
     "correspondence_list": (
         "How well maps of two trainings that correspond suit each other, in the median; the same "
