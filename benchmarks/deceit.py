@@ -301,8 +301,8 @@ def headline(scores: Mapping[str, np.ndarray], lies: np.ndarray) -> str:
         for kind in (True, False)
     )
     return (
-        f"**Tests that tell deceiving maps from honest ones: {better}. No better than chance: "
-        f"{no_better}.**"
+        f"**Tests that tell deceiving maps from honest ones: {better}. Not told apart, "
+        f"over all maps, by: {no_better}.**"
     )
 
 
