@@ -106,6 +106,7 @@ def serve(host: str, port: int, db: str | None) -> None:
 def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
     """Show an OIP: where it comes from, what it looks like."""
     from ..store import Store
+    from ..study.conditions import stored_condition
 
     for path in (png, npy):
         if path not in (None, "-"):
@@ -138,6 +139,9 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
         "weights": store.network(network).weights_sha256[:16],
         "replay": f"oip replay {oip.id}",
     }
+    tested = stored_condition(store, oip)
+    if tested is not None:
+        facts["tested"] = tested.text()
     if npy is not None:
         import numpy as np
 

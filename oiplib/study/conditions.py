@@ -15,7 +15,7 @@ import numpy as np
 
 from ..analysis.paths import Path, path
 from ..progress import bar
-from ..store import Condition, Oip
+from ..store import Condition, Oip, Store
 from ..values import ConditionSpec, Maps, seed_of, stages_of, start_of
 from .answers import MOST_COMPARED, spread
 from .legible import held_by
@@ -42,6 +42,19 @@ class Tested:
     def same(self) -> np.ndarray:
         """By how much the start was moved -> which share of the ascents ended in the same image."""
         return np.asarray((self.condition.alike > SAME).mean(axis=1))
+
+    def text(self) -> str:
+        """Both in a few words, beside what it keeps of its response when it is moved."""
+        draws = self.condition.alike.shape[1]
+        again = ", ".join(
+            f"{share * draws:.0f} of {draws} by {move:g}"
+            for move, share in zip(ConditionSpec().moves, self.same, strict=True)
+        )
+        return (
+            f"ascents from a start that is moved a little end in the same image: {again}; moved "
+            f"by a pixel it keeps {self.condition.moved:.0%} of its response, under noise "
+            f"{self.condition.noisy:.0%}"
+        )
 
     @property
     def losses(self) -> np.ndarray:
@@ -90,6 +103,12 @@ def conditions(
         name: {map: Tested(oip, stored[oip.id]) for map, oip in of_prior.items()}
         for name, of_prior in best.items()
     }
+
+
+def stored_condition(store: Store, oip: Oip) -> Tested | None:
+    """How far an OIP can be trusted, if it was put to the test."""
+    condition = store.conditions([oip.id], ConditionSpec().sha256).get(oip.id)
+    return None if condition is None else Tested(oip, condition)
 
 
 def paths(study: Study, oips: Sequence[Oip]) -> tuple[list[int], list[Path]]:

@@ -13,7 +13,6 @@ from .spec import Spec
 from .starts import FluctuationSpec, GridSpec
 from .varieties import VarietySpec
 
-
 # Without noise coarse patterns make hundreds of exact ties in the poolings, and the last bit
 # decides which way an ascent goes. So little costs no response (benchmarks/NOISE.md).
 _NOISE = 0.003
