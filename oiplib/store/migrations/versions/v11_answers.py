@@ -62,7 +62,7 @@ _NEW_FIELDS: dict[str, dict[str, Any]] = {
     "StudySpec": {"compared": _COMPARED},
     "FluctuationSpec": _NEW_OF_FLUCTUATIONS,
     "TrialSpec": {"keeps_oips": True},
-    "ScanSpec": {"noise": 0.0},
+    "ScanSpec": {"noise": 0.0, "responding": False},
     "PatternStart": {"noise": 0.0, "seed": 0},
     "CorrespondenceSpec": {"n_images": None, "n_searched": 2},
 }
