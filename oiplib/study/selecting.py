@@ -40,7 +40,7 @@ class Way:
     ending: str
 
     repeated: ClassVar[dict[str, int | None]] = {"article": 24, "race": None}
-    elsewhere: ClassVar[dict[str, int | None]] = {"article": 16, "race": 48}
+    elsewhere: ClassVar[dict[str, int | None]] = {"article": 24, "race": 48}
 
 
 #: All that are asked.
