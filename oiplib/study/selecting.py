@@ -122,7 +122,7 @@ def judged(study: Study, maps: Maps = None) -> list[Judged]:
             for part in others(study)
         ]
         here = selection(_pairs(ended))
-        if here.n_maps:
+        if here.n_maps > 1:  # one alone has no interval
             found.append(_judged(way, spec, here, elsewhere, ended, again))
     return found
 
