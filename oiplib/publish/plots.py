@@ -236,7 +236,7 @@ def selection(
     ax.set(xlabel="ends below the best start of its map by (%)", xlim=(0, None))
     ax.invert_yaxis()
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.25), ncols=3)
+    figure.legend(frameon=False, loc="outside upper center", ncols=3)
     return figure
 
 
