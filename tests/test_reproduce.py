@@ -13,7 +13,9 @@ from oiplib.study.chapters import NEEDS
 
 STAGES = [*(need.name for need in NEEDS), "book"]
 #: Those that say so themselves when they find everything stored.
-SAY_STORED = ["network", "screening", "fluctuations", "patterns", "layers"]
+SAY_STORED = [
+    *("network", "screening", "fluctuations", "patterns", "layers", "reproduction", "legible")
+]
 
 
 def n_runs(path):

@@ -113,11 +113,11 @@ def _priors(study: Study, maps: list[int]) -> str:
 def _reproduction(study: Study, maps: list[int]) -> str:
     if study.network.spec is None:
         return "none: the network came as a model"
+    trainings.others(study)  # trained if they aren't yet: their maps are counted, too
     new = reproduction.derive_as_articles(study, maps)
-    reproduction.derive_variants(study, maps)
-    left = reproduction.left_by_trials(study, maps)
-    stored = "" if new or not left else ", stored already"
-    return f"article X for {len(left)} maps that article IX left{stored}"
+    new += reproduction.derive_variants(study, maps)
+    n_left = len(reproduction.left_by_trials(study, maps))
+    return f"article X for {n_left} maps that article IX left" if new else "stored already"
 
 
 def _trust(study: Study, maps: list[int]) -> str:

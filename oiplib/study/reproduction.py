@@ -424,8 +424,10 @@ def _oips_of_scan(study: Study) -> list[Oip]:
     found = []
     for oip in study.oips():
         start = start_of(oip.start)
-        is_ours = isinstance(start, PatternStart) and start.grid == scan.grid
-        if is_ours and oip.spec_sha256 == scan.climb.sha256 and oip.map in left:
+        if not isinstance(start, PatternStart) or oip.map not in left:
+            continue
+        same_starts = (start.grid, start.noise) == (scan.grid, scan.noise)
+        if same_starts and oip.spec_sha256 == scan.climb.sha256:
             found.append(oip)
     return sorted(found, key=lambda oip: (oip.of_map, -oip.loss))
 
