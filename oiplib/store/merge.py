@@ -23,8 +23,8 @@ def merge(target: Store, source: Store) -> dict[str, tuple[int, int]]:
     by network, objective, start and ascents, all else by its spec. Where both have a result, the
     target's stays, even if the machines rounded differently. What would not fit there is left
     out and made anew when it is asked for: comparisons of trainings, tests of OIPs, and restarts
-    that were judged by another threshold. What is merged of an objective is one transaction. A merge that
-    was stopped goes on with the next call.
+    that were judged by another threshold. What is merged of an objective is one transaction. A
+    merge that was stopped goes on with the next call.
 
     Parameters
     ----------
