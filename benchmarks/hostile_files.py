@@ -44,8 +44,12 @@ UNKNOWABLE = {
     "peaks features shifts unlike_losses unlike_alike unlike_images patterns": "takes restarts",
     "n_starts": "takes restarts",
     "scores shuffled median shuffled_median images_sha256 relation way": "takes other trainings",
+    "correspondences.svcca correspondences.cka": "takes other trainings",
+    "own_scores pair_scores active svcca cka": "takes networks that aren't stored",
+    "moved noisy alike path conditions.losses": "takes ascents and the data set",
     "networks.spec networks.spec_sha256": "the content of a file that isn't there is part of it",
     "layers.network_id reactions.layer_id correspondences.layer_id other_id": "of equal shapes",
+    "baselines.layer_id conditions.oip_id": "of equal shapes",
     "studies.network_id id": "an order",
 }
 _UNKNOWABLE = {name for names in UNKNOWABLE for name in names.split()}
@@ -57,6 +61,9 @@ _PLAUSIBLE: dict[str, tuple[type, float, float]] = {
     **dict.fromkeys(("runs.environment", "runs.spec"), (str, 2, 4000)),
     **dict.fromkeys(("networks.history", "networks.dataset", "networks.spec"), (str, 2, 4000)),
     **dict.fromkeys(("correspondences.n_images", "reactions.n_images"), (int, 0, 2**63)),
+    "baselines.n_images": (int, 0, 2**63),
+    **dict.fromkeys(("correspondences.svcca", "correspondences.cka"), (float, -1, 1)),
+    **dict.fromkeys(("conditions.moved", "conditions.noisy"), (float, -1.7e308, 1.7e308)),
     **dict.fromkeys(("correspondences.median", "correspondences.shuffled_median"), (float, -1, 1)),
     "rungs.steps": (int, 0, 2**63),
     "runs.seconds": (float, 0, 1.7e308),
@@ -92,6 +99,7 @@ def make_sound(folder: Path) -> None:
 
     from oiplib import Study
     from oiplib.engine import network
+    from oiplib.study.conditions import conditions
     from oiplib.study.questions import reaction, varieties
     from oiplib.study.trainings import correspondences
 
@@ -106,6 +114,7 @@ def make_sound(folder: Path) -> None:
     for kind in ("fluctuation", "data"):
         reaction(study, kind)
     correspondences(study)
+    conditions(study, priors=["strongest"])
     network.save(study.model, "sound.keras")
     study.store.close()
     copy(folder / "making.db", folder / "sound.db")
@@ -117,11 +126,14 @@ def make_sound(folder: Path) -> None:
 _FEWER = """
 DELETE FROM scans WHERE layer_id IN
     (SELECT id FROM layers WHERE network_id > 1 OR name IN ('Conv2D_1', 'Conv2D_2'));
+DELETE FROM conditions WHERE oip_id IN (SELECT oips.id FROM oips JOIN layers ON layers.id = layer_id
+    WHERE network_id > 1 OR name IN ('Conv2D_1', 'Conv2D_2'));
 DELETE FROM oips WHERE layer_id IN
     (SELECT id FROM layers WHERE network_id > 1 OR name IN ('Conv2D_1', 'Conv2D_2'));
 DELETE FROM rungs WHERE scan_id NOT IN (SELECT id FROM scans);
 DELETE FROM correspondences WHERE layer_id IN (SELECT id FROM layers WHERE network_id > 2)
     OR other_id IN (SELECT id FROM layers WHERE network_id > 2);
+DELETE FROM baselines WHERE layer_id IN (SELECT id FROM layers WHERE network_id > 2);
 DELETE FROM studies WHERE network_id > 1;
 DELETE FROM layers WHERE network_id > 2;
 DELETE FROM networks WHERE id > 2;

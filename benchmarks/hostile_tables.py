@@ -55,6 +55,8 @@ _FIELDS: dict[str, tuple[dict[str, Any], ...]] = {
     "scans.spec: GridSpec": (_HUGE,),
     "nulls.spec: NullSpec": ({"n_classes": 2**60}, {"quantile": float("nan")}),
     "varieties.spec: VarietySpec": ({"n_images": 2**60},),
+    "baselines.spec: CorrespondenceSpec": ({"n_searched": 2**60}, {"untrained": [1] * 10**5}),
+    "conditions.spec: ConditionSpec": ({"n_draws": 2**60}, {"moves": [float("nan")]}),
     "reactions.spec: ReactionSpec": ({"n_images": 2**60},),
 }
 _SIGNS = "\x1b[2J\x1b]0;owned\x07"
@@ -166,6 +168,11 @@ a correspondence's hash | correspondences 1 | images_sha256 = 'ab'
 a correspondence's relation | correspondences 1 | relation = 'friends'
 a correspondence's way | correspondences 1 | way = 'by heart'
 a correspondence's infinite median | correspondences 1 | median = 9e999
+a baseline's images | baselines 1 | n_images = -1
+a baseline's way | baselines 1 | way = 'by heart'
+a baseline's pairs | baselines 1 | pair_scores = own_scores
+a condition without a number | conditions 1 | moved = 9e999
+a condition's losses as correlations | conditions 1 | alike = path
 a run that took no time | runs 1 | seconds = -1
 a run without seconds | runs 1 | seconds = NULL
 a run of another kind | runs 1 | kind = 'pillage'

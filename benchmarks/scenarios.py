@@ -26,6 +26,7 @@ from oiplib.engine import data
 SCHEMAS = Path(__file__).parent.parent / "tests" / "schemas"
 
 _FIRST = AscentSpec(6, 0.3, n_steps=0, objective="pre-activation")
+_CLIMB = ClimbSpec((_FIRST, AscentSpec(11, 0.3, n_steps=0, schedule="cosine")))
 
 #: A study of a small network, with little of everything.
 SPEC = StudySpec(
@@ -39,11 +40,8 @@ SPEC = StudySpec(
         ),
         n_oips=3,
     ),
-    variety=VarietySpec(
-        n_starts=6,
-        climb=ClimbSpec((_FIRST, AscentSpec(11, 0.3, n_steps=0, schedule="cosine"))),
-        n_unlike=2,
-    ),
+    variety=VarietySpec(n_starts=6, climb=_CLIMB, n_unlike=2),
+    compared=VarietySpec(n_starts=4, climb=_CLIMB, n_unlike=0),
 )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import inspect
 
 from oiplib import (
     CnnSpec,
+    ConditionSpec,
     CorrespondenceSpec,
     FluctuationSpec,
     GridSpec,
@@ -143,7 +144,8 @@ def test_constants_of_a_variety_are_part_of_its_name():
 
 
 def test_a_field_at_its_default_is_not_in_the_hashed_text():
-    assert StudySpec().to_json() == '{"kind":"StudySpec"}'
+    assert StudySpec(scan=ScanSpec()).to_json() == '{"kind":"StudySpec"}'
+    assert StudySpec().to_json() == '{"kind":"StudySpec","scan":{"kind":"ScanSpec","noise":0.003}}'
     assert ScanSpec(strategy="article").to_json() == '{"kind":"ScanSpec","strategy":"article"}'
     spec = ScanSpec(seed=3, alike=0.8)
     assert json.loads(spec.to_json()) == {"kind": "ScanSpec", "seed": 3, "alike": 0.8}
@@ -188,7 +190,7 @@ def test_no_default_has_changed():
     """A default is part of every hash that leaves it out: change none, add a field instead."""
     defaults = json.loads(Path(__file__).with_name("defaults.json").read_text())
     specs = [StudySpec(), ScreeningSpec(), NullSpec(), ReactionSpec()]
-    specs += [ScanSpec(strategy="article"), CorrespondenceSpec()]
+    specs += [ScanSpec(strategy="article"), CorrespondenceSpec(), ConditionSpec()]
     assert [spec.to_dict() for spec in specs] == defaults
 
 

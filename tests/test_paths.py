@@ -49,9 +49,19 @@ def test_who_deceives_goes_another_way(rng):
     assert (found.scaled[deceives] < 0.3).all()
     assert (found.scaled[~deceives] > 0.7).all()
     assert np.abs(found.null).max() < 0.2
+    assert (found.nearer[~deceives] == 0).all()
+    assert (found.nearer[deceives] > 0).any()
+
+
+def test_who_is_like_nobody_is_nearer_to_half_of_the_others(rng):
+    real = rng.normal(size=(40, 1, 200)) + rng.normal(size=(40, 3, 200))
+    found = path(rng.normal(size=(400, 200)), np.arange(400) % 40, real)
+    assert found.nearer.mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_where_all_images_are_alike_it_says_nothing(rng):
     same = np.broadcast_to(rng.normal(size=50), (3, 4, 50))
     assert np.isnan(path(rng.normal(size=(3, 50)), np.arange(3), same).scaled).all()
-    assert (path(np.zeros((3, 50)), np.arange(3), same).own == 0).all()
+    nothing = path(np.zeros((3, 50)), np.arange(3), same)
+    assert (nothing.own == 0).all()
+    assert (nothing.nearer == 0.5).all()

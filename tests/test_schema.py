@@ -28,7 +28,9 @@ from oiplib.study.rows import oip_key
 from oiplib.values import Spec, parse_objective, rungs_of, start_of
 
 KEPT = Path(__file__).parent / "schemas"
-NUMBERS = sorted(re.findall(r"schema-(\d+)", " ".join(path.name for path in KEPT.iterdir())))
+NUMBERS = sorted(
+    re.findall(r"schema-(\d+)", " ".join(path.name for path in KEPT.iterdir())), key=int
+)
 
 
 #: Layer and network of the study in the latest of them.

@@ -2,8 +2,9 @@
 
 A network can be built that answers real images as before, and shows whatever its builder likes
 when somebody lets an image climb (Geirhos et al. 2024): real images and grown ones then go through
-it on separate paths. So for each layer before the map it is asked whether the pattern of
-activations that an OIP causes is like those of the real images that excite the map most.
+it on separate paths. So for each layer before the map it is asked whether an OIP excites the same
+maps as the real images that excite the map most, wherever in the image: position by position,
+deceiving maps differ less from honest ones.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _LEAST_ROOM = 0.01
 
 @dataclass(frozen=True)
 class Path:
-    """How alike activation patterns in one layer are, by rank correlation, one value an OIP.
+    """How alike responses of the maps of one layer are, by rank correlation, one value an OIP.
 
     Attributes
     ----------
@@ -31,12 +32,16 @@ class Path:
         Of two of the map's real images: as alike as can be expected.
     foreign : array, (oips,)
         Of these and the real images of other maps: as alike as any two real images are.
+    nearer : array, (oips,), in [0, 1]
+        Of the other maps, those whose real images the OIP is more like than its own map's: half
+        of them by chance.
     """
 
     own: np.ndarray
     others: np.ndarray
     real: np.ndarray
     foreign: np.ndarray
+    nearer: np.ndarray
 
     @property
     def scaled(self) -> np.ndarray:
@@ -58,12 +63,12 @@ class Path:
 
 
 def path(grown: np.ndarray, maps: np.ndarray, real: np.ndarray) -> Path:
-    """How alike the activations are that OIPs and real images cause in one layer.
+    """How alike the responses of one layer's maps to OIPs and to real images are.
 
     Parameters
     ----------
     grown : array, (oips, numbers)
-        What the layer answers to OIPs.
+        What the layer answers to OIPs: its maps' responses.
     maps : array of int, (oips,)
         Whose they are: numbers of rows of `real`.
     real : array, (maps, images, numbers)
@@ -87,7 +92,10 @@ def path(grown: np.ndarray, maps: np.ndarray, real: np.ndarray) -> Path:
     between = (among.sum(axis=1) - np.diagonal(among)) / (n_images**2 * (n_maps - 1))
     own = to_maps[np.arange(len(grown)), maps]
     others = (to_maps.sum(axis=1) - own) / (n_maps - 1)
-    return Path(own, others, within[maps], between[maps])
+    closer = (to_maps > own[:, None]).sum(axis=1)
+    as_close = (to_maps == own[:, None]).sum(axis=1) - 1  # the map itself left out
+    nearer = (closer + as_close / 2) / (n_maps - 1)
+    return Path(own, others, within[maps], between[maps], nearer)
 
 
 def _ranked(values: np.ndarray) -> np.ndarray:

@@ -119,7 +119,7 @@ class Uniqueness:
     shifts : array, (alike pairs,)
         By how many pixels the patterns of two OIPs of a map stand apart, where the OIPs are more
         similar than the threshold.
-    median_losses, least_losses : arrays, (maps,), in [0, 1]
+    median_losses : array, (maps,), in [0, 1]
         The median and the smallest loss of a map's OIPs, relative to the largest.
     unlike_losses : array, (maps with such an OIP,)
         The largest loss of a really different OIP, relative to the largest of the restarts. Maps
@@ -132,7 +132,6 @@ class Uniqueness:
     commonest: np.ndarray
     shifts: np.ndarray
     median_losses: np.ndarray
-    least_losses: np.ndarray
     unlike_losses: np.ndarray
 
 
@@ -169,7 +168,6 @@ def uniqueness(maps: Sequence[MapRestarts], null: LayerNull, clustering: Cluster
         commonest=np.array([np.mean(one.patterns == 0) for one in maps]),
         shifts=np.concatenate(distances),
         median_losses=np.array([np.median(one.losses) / one.losses.max() for one in maps]),
-        least_losses=np.array([one.losses.min() / one.losses.max() for one in maps]),
         unlike_losses=_unlike_losses(maps, null.threshold),
     )
 

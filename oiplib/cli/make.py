@@ -214,7 +214,8 @@ def derive(
         by_trial = by_trial.replace(n_trials=trials)
     by_pattern = spec.scan
     if strategy is not None and strategy != by_pattern.strategy:
-        by_pattern = ScanSpec(by_pattern.grid, strategy, seed=by_pattern.seed)
+        noise = StudySpec().scan.noise if strategy == "race" else 0.0
+        by_pattern = ScanSpec(by_pattern.grid, strategy, seed=by_pattern.seed, noise=noise)
     study = study.replace(trials=by_trial, scan=by_pattern)
     led_by = prior_of(prior)
     searches = {

@@ -9,6 +9,9 @@ the map doesn't         loss and gradient stay 0: the image never changes, and t
                         ascent ends as ``silent``
 ======================  ================================================================
 
+Length scales that a start leaves out may join its climbing image at some steps. An ascent that
+ended before waits for them.
+
 A network that takes a range of pixels has its images cut off at the ends of it, instead of
 standardized. A prior may move the image before its gradient is taken, and filter the gradient.
 
@@ -30,7 +33,9 @@ import numpy as np
 from ..errors import InputError
 from ..progress import SILENT
 from ..values import AscentSpec
+from ..values.inputs import Inputs
 from ..values.priors import Prior
+from .fluctuations import Joining
 from .images import project, unit
 from .layers import check_images
 from .objectives import Responding
@@ -107,6 +112,7 @@ def ascend(
     progress: Any = SILENT,
     seeds: np.ndarray | None = None,
     first_step: int = 0,
+    joining: Joining | None = None,
 ) -> Ascents:
     """Ascend each image towards its map.
 
@@ -129,6 +135,8 @@ def ascend(
         chance needs it.
     first_step
         How many steps the starts have taken before, in ascents that this one goes on with.
+    joining
+        What joins the images on their way, at steps counted from the starts on.
 
     Raises
     ------
@@ -142,7 +150,7 @@ def ascend(
     batch_size = batch_size or layer.batch_size
     climb_batch = climber(layer, spec.objective, spec.prior)
     _check_seeds(seeds, spec, len(images))
-    state = _AscentState(images, spec, seeds, first_step)
+    state = _AscentState(images, spec, seeds, first_step, joining)
     for begin, end in state.stretches:
 
         def climb_stretch(batch: np.ndarray, begin: int = begin, end: int = end) -> int:
@@ -150,6 +158,7 @@ def ascend(
             state.advance(climb_batch, batch, padded, maps[padded], begin, end)
             return len(batch) * (end - begin)
 
+        state.join(begin, layer.inputs)
         state.report(begin)
         # Finished ascents leave the batch, so the rest need fewer batches.
         active = np.flatnonzero(state.active)
@@ -181,12 +190,13 @@ def climb(
     stages: Sequence[AscentSpec],
     progress: Any = SILENT,
     seeds: np.ndarray | None = None,
+    joining: Joining | None = None,
 ) -> Ascents:
     """Several ascents as one, each from where the one before ended; parameters as `ascend`."""
     first, *later_stages = stages
-    ascents = ascend(layer, images, maps, first, progress=progress, seeds=seeds)
+    ascents = ascend(layer, images, maps, first, progress=progress, seeds=seeds, joining=joining)
     for stage in later_stages:
-        ascents = go_on(layer, ascents, maps, stage, progress, seeds)
+        ascents = go_on(layer, ascents, maps, stage, progress, seeds, joining)
     return ascents
 
 
@@ -197,12 +207,11 @@ def go_on(
     stage: AscentSpec,
     progress: Any = SILENT,
     seeds: np.ndarray | None = None,
+    joining: Joining | None = None,
 ) -> Ascents:
     """Ascents with one more stage, as one; parameters as `ascend`."""
     n_steps = ascents.traces.shape[1] - 1
-    later = ascend(
-        layer, ascents.images, maps, stage, progress=progress, seeds=seeds, first_step=n_steps
-    )
+    later = ascend(layer, ascents.images, maps, stage, None, progress, seeds, n_steps, joining)
     return chain(ascents, later)
 
 
@@ -386,9 +395,15 @@ class _AscentState:
     """The state of n ascents between two stretches of steps."""
 
     def __init__(
-        self, images: np.ndarray, spec: AscentSpec, seeds: np.ndarray | None, first_step: int
+        self,
+        images: np.ndarray,
+        spec: AscentSpec,
+        seeds: np.ndarray | None,
+        first_step: int,
+        joining: Joining | None,
     ) -> None:
         n, n_reports = len(images), len(spec.report_steps)
+        self.joining = joining
         self.spec, self.seeds, self.first_step = spec, seeds, first_step
         self.images = np.array(images, np.float32)
         self.active = np.ones(n, bool)
@@ -401,10 +416,29 @@ class _AscentState:
 
     @property
     def stretches(self) -> list[tuple[int, int]]:
-        """Begin and end of each stretch: cut at each report and each multiple of `_STRETCH`."""
+        """Begin and end of each stretch: cut at multiples of `_STRETCH`, reports and joins."""
         n = self.spec.n_epochs
-        ends = sorted({*self.spec.report_steps, *range(0, n, _STRETCH), n})
-        return list(itertools.pairwise(ends))
+        ends = {*self.spec.report_steps, *range(0, n, _STRETCH), n}
+        if self.joining is not None:
+            joins = (self.joining.steps - self.first_step).tolist()
+            ends.update(step for step in joins if 0 < step < n)
+        return list(itertools.pairwise(sorted(ends)))
+
+    def join(self, step: int, inputs: Inputs) -> None:
+        """Add what joins the images at a step; those whose ascent had ended go on."""
+        # What joins at the first step has joined at the last one of the ascent before.
+        if self.joining is None or step == 0:
+            return
+        now = self.joining.steps == self.first_step + step
+        which = self.joining.which[now]
+        if not len(which):
+            return
+        grown = self.images[which] + unit(inputs) * self.joining.images[now]
+        self.images[which] = project(grown, inputs)
+        for waiting in which[~self.active[which]]:
+            trace = self.traces[waiting, :step]
+            trace[np.isnan(trace)] = trace[~np.isnan(trace)][-1]
+        self.active[which], self.previous[which] = True, np.inf
 
     def report(self, step: int) -> None:
         """Keep the images of a step as frames, if the spec asks for it."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.ascent import Ascents, ascend, go_on, have_no_gradient
-from ..engine.fluctuations import fluctuation_images
+from ..engine.fluctuations import fluctuation_images, joining
 from ..engine.images import from_standard
 from ..engine.objectives import Responding
 from ..engine.patterns import (
@@ -124,7 +124,8 @@ def try_fluctuations(
 ) -> Iterator[MapScan]:
     """Show each map some random fluctuation images and ascend those it responds to (article IX).
 
-    Parameters, and what is yielded, are as in `scan`.
+    Parameters, and what is yielded, are as in `scan`. Where no OIPs are kept, there are no
+    finalists, and a second rung has the losses with which the ascents ended.
     """
     for group in _groups(layer.map_array(maps), 2 * layer.batch_size // spec.n_trials):
         starts = [
@@ -135,16 +136,29 @@ def try_fluctuations(
         images = from_standard(fluctuation_images(starts, layer.image_shape), layer.inputs)
         owners = np.array([start.map for start in starts])
         losses = layer(images)[np.arange(len(owners)), owners]
-        alive = np.flatnonzero(_movable(layer, losses))
-        seeds = _seeds([starts[i] for i in alive], spec.ascent)
-        ascents = ascend(layer, images[alive], owners[alive], spec.ascent, seeds=seeds)
+        movable = _movable(layer, losses)
+        # A length scale that joins may lead to a response where the start has none.
+        climbing = np.flatnonzero(movable | bool(spec.fluctuation.joining))
+        of_climbing = [starts[i] for i in climbing]
+        ascents = ascend(
+            layer,
+            images[climbing],
+            owners[climbing],
+            spec.ascent,
+            seeds=_seeds(of_climbing, spec.ascent),
+            joining=joining(of_climbing, layer.image_shape),
+        )
         for map in group:
             of_map = owners == map
-            rung = Rung(0, np.arange(spec.n_trials), losses[of_map])
-            finalists = tuple(starts[i] for i in alive[of_map[alive]])
-            of_finalists = ascents.take(of_map[alive])
-            revived = np.zeros(len(finalists), bool)
-            yield MapScan(int(map), (rung,), finalists, of_finalists, revived)
+            own = np.flatnonzero(of_map[climbing])
+            rungs = [Rung(0, np.arange(spec.n_trials), losses[of_map])]
+            if not spec.keeps_oips:
+                trials = np.array([of_climbing[i].trial for i in own], np.int64)
+                rungs.append(Rung(spec.ascent.n_epochs - 1, trials, ascents.losses[own]))
+                own = own[:0]
+            finalists = tuple(of_climbing[i] for i in own)
+            revived = ~movable[climbing[own]]
+            yield MapScan(int(map), tuple(rungs), finalists, ascents.take(own), revived)
             progress.update(1)
 
 

@@ -233,7 +233,7 @@ class Condition(Base):
     `losses` are what the ascents then reached, `alike` how well their images correlate with the
     OIP's. `moved` and `noisy` are the shares of its response that it keeps when it is moved by a
     pixel, and under noise. `path` tells, for each convolutional layer before its own, how alike
-    the activations are that images cause there: the OIP and the real images that excite its map
+    the responses of its maps are to two images: the OIP and the real images that excite its map
     most, the OIP and those of other maps, two of the map's own, these and those of other maps.
     Where a map has no such images, or the network came without any, there are no layers.
     """

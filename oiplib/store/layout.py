@@ -115,6 +115,7 @@ _OLDER = {
     "7": "710e4f7d7a2c283f",
     "8": "32eb9c7933b32783",
     "9": "115e88bf4dc92c74",
+    "10": "c5fcce75348cb985",
 }
 
 #: Tables that SQLite makes by itself, by ANALYZE and for numbers that are never used twice.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..values import Maps
-from . import answers, legible, questions, selecting, trainings, trust, unique
+from . import answers, legible, questions, reproduction, selecting, trainings, trust, unique
 from .study import Study
 
 
@@ -110,6 +110,16 @@ def _priors(study: Study, maps: list[int]) -> str:
     return f"{restarts} of each map in {n_trainings} training{'s' * (n_trainings > 1)}"
 
 
+def _reproduction(study: Study, maps: list[int]) -> str:
+    if study.network.spec is None:
+        return "none: the network came as a model"
+    new = reproduction.derive_as_articles(study, maps)
+    reproduction.derive_variants(study, maps)
+    left = reproduction.left_by_trials(study, maps)
+    stored = "" if new or not left else ", stored already"
+    return f"article X for {len(left)} maps that article IX left{stored}"
+
+
 def _trust(study: Study, maps: list[int]) -> str:
     n_oips = sum(len(of_prior.tested) for of_prior in trust.trust(study, maps))
     return f"{n_oips} OIPs put to the test"
@@ -137,6 +147,7 @@ NEEDS = (
     Need("variety", _variety),
     Need("trainings", _trainings),
     Need("selection", _selection),
+    Need("reproduction", _reproduction),
     Need("legible", _legible),
     Need("priors", _priors),
     Need("trust", _trust),
@@ -151,6 +162,7 @@ CHAPTERS = (
     Chapter("02-fluctuations", ("network",)),
     Chapter("03-oip", ("network", "fluctuations")),
     Chapter("04-precursor", (*_OIPS, "selection", "reactions")),
+    Chapter("reproduction", (*_OIPS, "variety", "reproduction")),
     Chapter("layers", (*_OIPS, "layers")),
     Chapter("06-gallery", _OIPS),
     Chapter("legible", (*_OIPS, "legible", "priors")),

@@ -512,8 +512,11 @@ def _condition(row: Condition) -> Iterator[str]:
     for name in ("losses", "alike"):
         if getattr(row, name).shape != wanted:
             yield f"its {name} aren't those of {wanted[0]} moves with {wanted[1]} draws each"
-    if not max(np.abs(row.alike).max(initial=0), np.abs(row.path).max(initial=0)) <= _MOST_ALIKE:
+    correlations = np.concatenate([row.alike.ravel(), row.path.ravel()])
+    if not (np.abs(correlations) <= _MOST_ALIKE).all():
         yield "it holds a correlation beyond 1"
+    if not np.isfinite([*row.losses.ravel(), row.moved, row.noisy]).all():
+        yield "it holds a number that is none"
 
 
 def _moment(name: str, moment: datetime) -> Iterator[str]:

@@ -131,8 +131,8 @@ def compare(studies: Sequence[Study], spec: CorrespondenceSpec, best: Sequence[O
     from ..analysis import matching
 
     n, n_trained = studies[0].layer.n_maps, len(studies)
-    untrained = [_untrained(studies[0], k) for k in spec.untrained]
-    engines = [*(study.engine for study in studies), *untrained]
+    never_trained = [untrained(studies[0], k) for k in spec.untrained]
+    engines = [*(study.engine for study in studies), *never_trained]
     correlated = _correlated(studies[0], engines, spec)
     ways = {
         "activations": _by_activations(correlated, n, len(engines), _n_images(studies[0], spec)),
@@ -252,14 +252,14 @@ def _map_images(oips: Oips) -> _MapImages:
     return _MapImages(np.array([o.image for o in oips]), np.array([o.map for o in oips]))
 
 
-def _untrained(study: Study, k: int) -> Any:
+def untrained(study: Study, k: int) -> Any:
     """The layer in a network of the same kind with the k-th initial weights of no training."""
     from ..engine import network
     from ..engine.layers import LayerMaps
 
     cnn = training(study)
     seed = (cnn.weights_seed | 1) + k  # the family of the trainings has two seeds
-    n_classes = study.dataset().n_classes
+    n_classes = study.network.layers[-1].n_maps
     model = network.build(cnn.replace(weights_seed=seed), study.image_shape, n_classes)
     return LayerMaps(model, study.layer.name)
 

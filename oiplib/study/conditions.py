@@ -1,8 +1,8 @@
 """Can you trust an OIP? What becomes of it where something small is different.
 
 Its start is moved a little and climbs again; it is moved by a pixel, and noise is put on it; the
-matched map of another training is asked; and in each layer before its own the activations that
-it causes are compared with those of real images (Geirhos et al. 2024).
+matched map of another training is asked; and in each layer before its own it is asked whether it
+excites the same maps as real images (Geirhos et al. 2024).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..analysis.layout import shrunk
 from ..analysis.paths import Path, path
 from ..progress import bar
 from ..store import Condition, Oip
@@ -28,9 +27,8 @@ from .unique import PRIORS
 #: An image that correlates with another one better than this shows the same.
 SAME = 0.99
 
-# Ascents at a time, whose frames are in memory; numbers of a layer's answer to an image.
-_GROUP, _MOST_NUMBERS = 512, 2**15
-_BATCH = 256
+# Ascents at a time, whose frames are in memory.
+_GROUP = 512
 
 
 @dataclass(frozen=True)
@@ -126,24 +124,9 @@ def paths(study: Study, oips: Sequence[Oip]) -> tuple[list[int], list[Path]]:
     real = study.inputs_of(pictures, (0.0, 255.0))
     rows = np.searchsorted(excited, [oips[i].of_map for i in told])
     return told, [
-        path(
-            _answers(earlier, images),
-            rows,
-            _answers(earlier, real).reshape(len(excited), n_images, -1),
-        )
+        path(earlier.engine(images), rows, earlier.engine(real).reshape(len(excited), n_images, -1))
         for earlier in reversed(earlier_layers(study))
     ]
-
-
-def _answers(study: Study, images: np.ndarray) -> np.ndarray:
-    """What a layer answers to images, at all its positions: (n, numbers)."""
-    parts = []
-    for first in range(0, len(images), _BATCH):
-        answers = study.engine.activations(images[first : first + _BATCH])
-        most = (_MOST_NUMBERS / answers.shape[-1]) ** 0.5
-        small = shrunk(answers, max(2, int(most)))
-        parts.append(small.reshape(len(small), -1))
-    return np.concatenate(parts)
 
 
 def _test(study: Study, spec: ConditionSpec, oips: Sequence[Oip]) -> None:
@@ -198,6 +181,7 @@ def _from_moved(
     study: Study, spec: ConditionSpec, oips: Sequence[Oip]
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     from ..engine.ascent import climb
+    from ..engine.fluctuations import joining
     from ..engine.images import project
 
     starts = [start_of(oip.start) for oip in oips]
@@ -217,6 +201,7 @@ def _from_moved(
         np.repeat([oip.of_map for oip in oips], n_each),
         stages_of(oips[0].spec),
         seeds=np.repeat(seeds, n_each),
+        joining=joining([start for start in starts for _ in range(n_each)], images.shape[1:]),
     )
     losses = ascents.losses.reshape(len(oips), *shape[:2])
     ends = ascents.images.reshape(len(oips), *shape[:2], -1)

@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import InputError, OipError
-from ..store import ORIGINS, Layer, Network, OipFilter, Oips, Scan, Store
+from ..store import ORIGINS, Layer, Network, Oip, OipFilter, Oips, Scan, Store
 from ..values import (
+    FluctuationStart,
     Inputs,
     Maps,
     Objective,
@@ -23,6 +24,7 @@ from ..values import (
     map_list,
     objective_of,
     resolved,
+    start_of,
 )
 from .networks import training_keys
 
@@ -36,7 +38,8 @@ class Summary:
     accuracy
         On the test images, in [0, 1]; None where the network came without data.
     found
-        Origin -> the maps whose first OIP has it.
+        Origin -> the maps whose first OIP has it. A map that only article X finds an OIP for,
+        beside a race, is in none of them.
     silent
         Maps that were searched and have no OIP.
     n_oips
@@ -245,15 +248,17 @@ class Findings:
     def oips_of_trials(self) -> Oips:
         """The OIPs that the study's own trials found, not those of other trials."""
         trials = self.spec.trials
-        starts = {"kind": "FluctuationStart", "fluctuation": trials.fluctuation.to_dict()}
-        return Oips(
-            oip
-            for oip in self.oips()
-            if oip.origin == "fluctuation"
-            and oip.spec_sha256 == trials.climb.sha256
-            and starts.items() <= oip.start.items()
-            and oip.start["trial"] < trials.n_trials
-        )
+
+        def is_ours(oip: Oip) -> bool:
+            start = start_of(oip.start)
+            return (
+                isinstance(start, FluctuationStart)
+                and start.fluctuation == trials.fluctuation
+                and start.trial < trials.n_trials
+                and oip.spec_sha256 == trials.climb.sha256
+            )
+
+        return Oips(oip for oip in self.oips() if is_ours(oip))
 
     def rows(
         self, maps: Maps = None, best: bool = False, prior: Prior | str = "none"
@@ -278,16 +283,23 @@ class Findings:
         return self.store.scans(self.layer.id, specs[origin].sha256, map)
 
     def summary(self, maps: Maps = None) -> Summary:
-        """What has been found so far for the maps, by any search."""
+        """What has been found so far for the maps, by any search.
+
+        Which search led to the first OIP of a map is told of our own. Where that is a race, what
+        article X finds beside it (`StudySpec.article_scan`) changes no origin.
+        """
         indices = self.check_maps(maps)
         rows = self.rows(indices)
+        beside = self.spec.article_scan.climb.sha256 if self.spec.scan.strategy == "race" else ""
         first: dict[str, list[int]] = {origin: [] for origin in ORIGINS}
-        with_oip: set[int] = set()
+        seen: set[int] = set()
         for origin, of_origin in first.items():
-            of_origin.extend(
-                sorted({row["map"] for row in rows if row["origin"] == origin} - with_oip)
-            )
-            with_oip.update(of_origin)
+            found = [row for row in rows if row["origin"] == origin]
+            if origin == "pattern":
+                found = [row for row in found if row["spec_sha256"] != beside]
+            of_origin.extend(sorted({row["map"] for row in found} - seen))
+            seen.update(of_origin)
+        with_oip = {row["map"] for row in rows}
         silent = sorted(set(self.searched_maps()).intersection(indices) - with_oip)
         return Summary(self.network.accuracy, first, silent, len(rows))
 

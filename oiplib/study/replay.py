@@ -129,6 +129,7 @@ def differences(store: Store, ids: Sequence[int]) -> dict[str, tuple[Any, Any]]:
 
 def _again(engine: Responding, oips: Sequence[Oip]) -> Iterator[Replay]:
     from ..engine.ascent import climb
+    from ..engine.fluctuations import joining
 
     for oip in oips:
         _check_steps(oip)
@@ -136,7 +137,14 @@ def _again(engine: Responding, oips: Sequence[Oip]) -> Iterator[Replay]:
     images = start_images(starts, engine.image_shape, engine.inputs)
     maps = np.array([oip.map or 0 for oip in oips])
     seeds = np.array([seed_of(start) for start in starts], np.uint64)
-    ascents = climb(engine, images, maps, stages_of(oips[0].spec), seeds=seeds)
+    ascents = climb(
+        engine,
+        images,
+        maps,
+        stages_of(oips[0].spec),
+        seeds=seeds,
+        joining=joining(starts, engine.image_shape),
+    )
     for i, oip in enumerate(oips):
         trace = ascents.traces[i, : ascents.steps[i] + 1]
         yield Replay(

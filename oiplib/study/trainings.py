@@ -11,6 +11,7 @@ import numpy as np
 from ..store import Baseline, Correspondence, Store
 from ..values import CorrespondenceSpec
 from .comparing import WAYS, Compared, compare, training
+from .networks import training_keys
 from .questions import derive_for_comparison, earlier_layers
 from .study import Study
 
@@ -39,10 +40,21 @@ def trainings(study: Study) -> list[Study]:
 
 
 def others(study: Study) -> list[Study]:
-    """The `trainings` beside the study's own; none if its network came as a model."""
+    """The trainings beside the study's own that are stored; none if its network came as a model.
+
+    Nothing is trained for an answer: `trainings` does that.
+    """
     if study.network.spec is None:
         return []
-    return [each for each in trainings(study) if each.network.id != study.network.id]
+    stored_ids = {
+        study.store.trained_by(training_keys(cnn, study.data)): cnn
+        for cnn in study.spec.cnn.siblings().values()
+    }
+    return [
+        study.part(study.spec.replace(cnn=cnn), id)
+        for id, cnn in stored_ids.items()
+        if id is not None
+    ]
 
 
 def correspondences(study: Study) -> dict[str, Compared]:

@@ -11,15 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..analysis.estimates import Answer, Estimate, over_maps
+from ..analysis.jumps import jumps
 from ..analysis.paths import Path
 from ..store import Oip
 from ..values import ConditionSpec, Maps
 from .answers import compared_trainings
 from .conditions import Tested, conditions, paths
-from .questions import earlier_layers
+from .questions import earlier_layers, reaction
 from .study import Study
 from .trainings import others
 from .unique import PRIORS
+
+#: A map that jumps by more of its response isn't to be trusted. `benchmarks/DECEIT.md` says how far
+#: below honest maps stay, and how far above those that were built to deceive.
+SUSPICIOUS = 0.1
+
+# The strongest real images of a map from which a way leads to its OIP.
+_N_WAYS = 5
 
 
 @dataclass(frozen=True)
@@ -56,14 +64,15 @@ class Elsewhere:
 
     Attributes
     ----------
-    matched : list of arrays
-        One for each other training: of each OIP the map that corresponds to its own.
-    null : list of arrays
-        The same for the other matched maps, in the mean.
+    matched : Answer
+        Of the map that corresponds to the OIP's own, in the median; the networks are the other
+        trainings.
+    null : Estimate
+        The same for the other matched maps.
     """
 
-    matched: list[np.ndarray]
-    null: list[np.ndarray]
+    matched: Answer
+    null: Estimate
 
 
 def trust(study: Study, maps: Maps = None) -> list[Trust]:
@@ -105,7 +114,7 @@ def paths_by_layer(study: Study, oips: Sequence[Oip]) -> dict[str, Path]:
     return dict(zip(names, of_layers, strict=True)) if told else {}
 
 
-def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere:
+def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere | None:
     """How strongly OIPs excite the maps of other trainings that correspond to their own.
 
     Parameters
@@ -114,8 +123,15 @@ def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere:
         Whose trainings are stored and compared; one whose network came as a model has no others.
     oips
         Of maps of this study; those of unmatched maps are left out.
+
+    Returns
+    -------
+    Elsewhere or None
+        None if no other training has two of these maps.
     """
-    found = Elsewhere([], [])
+    matched: dict[int, list[float]] = {}
+    null: dict[int, list[float]] = {}
+    medians = []
     by_network = {part.network.id: part for part in others(study)}
     for pair in compared_trainings(study):
         if study.network.id not in pair.networks:
@@ -130,8 +146,55 @@ def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere:
         best = np.array([pair.oips[1 - side][map].loss for map in asked])
         relative = other.engine(np.array([oip.image for oip in shown]))[:, asked] / best
         own = np.diagonal(relative)
-        found.matched.append(own.copy())
-        found.null.append((relative.sum(axis=1) - own) / (len(shown) - 1))
+        of_others = (relative.sum(axis=1) - own) / (len(shown) - 1)
+        medians.append(float(np.median(own)))
+        for oip, of_partner, of_other in zip(shown, own, of_others, strict=True):
+            matched.setdefault(oip.of_map, []).append(of_partner)
+            null.setdefault(oip.of_map, []).append(of_other)
+    if not matched:
+        return None
+    of_partners, rest = (
+        over_maps([np.array(values) for values in of.values()]) for of in (matched, null)
+    )
+    return Elsewhere(Answer(of_partners, tuple(medians)), rest)
+
+
+def switching(study: Study, oips: Sequence[Oip]) -> dict[int, float]:
+    """How far maps jump between real images and their OIPs: who is more than `SUSPICIOUS`?
+
+    Such a map answers real images in one way and grown ones in another, so its OIP tells nothing
+    of what it is for.
+
+    Parameters
+    ----------
+    study
+        Whose OIPs; without data there is nothing to compare with.
+    oips
+        One a map.
+
+    Returns
+    -------
+    dict
+        Map -> its largest jump on the way from one of its strongest real images to its OIP, over
+        its response to that image; see `jumps`. Maps that no real image excites are left out.
+    """
+    from ..engine.images import project
+
+    if not study.has_data:
+        return {}
+    seen, found = reaction(study, "data"), {}
+    for oip in oips:
+        map = oip.of_map
+        excite = seen.top_responses[map][:_N_WAYS] > 0
+        if not excite.any():
+            continue
+
+        def response(images: np.ndarray, map: int = map) -> np.ndarray:
+            of_maps = study.engine(np.asarray(project(images, study.inputs)))
+            return np.asarray(of_maps[:, map])
+
+        real = study.inputs_of(seen.pictures(map)[:_N_WAYS][excite], (0.0, 255.0))
+        found[map] = float(np.max(jumps(response, real, oip.image)))
     return found
 
 

@@ -29,17 +29,29 @@ class TrialSpec(Spec):
     n_trials
         How many images each map is shown.
     ascent
-        What becomes of those to which the map reacts.
+        What becomes of those to which the map reacts. Where length scales join on the way, of
+        all.
+    keeps_oips
+        Whether what they find is kept. If not, only the losses are, those of the starts and
+        those at the end.
     """
 
     fluctuation: FluctuationSpec = field(default_factory=FluctuationSpec)
     n_trials: int = 4
     ascent: AscentSpec = field(default_factory=AscentSpec)
+    keeps_oips: bool = True
 
     def __post_init__(self) -> None:
         self._set("n_trials", count("n_trials", self.n_trials, 1, MANY))
         instance("fluctuation", self.fluctuation, FluctuationSpec)
         instance("ascent", self.ascent, AscentSpec)
+        self._set("keeps_oips", bool(self.keeps_oips))
+        last = max(self.fluctuation.joining.values(), default=0)
+        if last >= self.ascent.n_epochs:
+            raise InputError(
+                f"a length scale joins at epoch {last}, and the ascents end after "
+                f"{self.ascent.n_epochs}: name an earlier epoch, or more n_epochs"
+            )
 
     def led_by(self, prior: Prior | str) -> TrialSpec:
         """The same trials under a prior."""
@@ -47,8 +59,8 @@ class TrialSpec(Spec):
 
     @property
     def origin(self) -> str:
-        """What a stored scan is: a search for OIPs from a ``fluctuation``."""
-        return "fluctuation"
+        """What a stored scan is: a search for OIPs from a ``fluctuation``, or a ``selection``."""
+        return "fluctuation" if self.keeps_oips else "selection"
 
     @property
     def climb(self) -> AscentSpec:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..errors import InputError
-from .fields import count, instance, number, sequence
+from .fields import MANY, count, instance, number, sequence
 from .spec import Spec
 
 # Far beyond any image here: what is larger is a slip, and would fill the memory.
 _LARGEST_GRID = 512
 _MOST_GRIDS = 16
+_MOST_SMOOTHING = 64.0
 
 # With more cells, even two values make more patterns than can be numbered.
 _MOST_CELLS = 62
@@ -29,11 +30,20 @@ class FluctuationSpec(Spec):
         Weight of each grid in the sum; 0 leaves a length scale out.
     seed
         Root seed; every (map, trial) has its own stream below it.
+    smoothing
+        Deviation, in pixels, of a Gaussian that smooths the sum before it is standardized; 0 for
+        none. Our reading of the articles' ``b_smoothing``, which they don't explain.
+    join_epochs
+        At which epoch of the ascent each grid joins the image; 0 for those of the start. Empty if
+        all are in the start, which is the articles' ``strategy = 0``. Our reading of their
+        ``li_epochs``, which they don't explain.
     """
 
     grids: tuple[tuple[int, int], ...] = ((3, 3), (7, 7), (14, 14), (28, 28))
     factors: tuple[float, ...] = (0.2, 0.2, 0.0, 0.0)
     seed: int = 0
+    smoothing: float = 0.0
+    join_epochs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self._set("grids", tuple(_grid(grid) for grid in sequence("grids", self.grids)))
@@ -49,6 +59,30 @@ class FluctuationSpec(Spec):
             raise InputError(f"fluctuations have at most {_MOST_GRIDS} grids")
         if not any(self.factors):
             raise InputError("fluctuations need at least one factor that isn't 0")
+        self._set("smoothing", number("smoothing", self.smoothing, low=0.0, high=_MOST_SMOOTHING))
+        epochs = sequence("join_epochs", self.join_epochs)
+        self._set("join_epochs", tuple(count("join_epochs", e, 0, MANY) for e in epochs))
+        if self.join_epochs and len(self.join_epochs) != len(self.grids):
+            raise InputError(
+                f"fluctuations need one epoch per grid, or none: {len(self.grids)} grids, "
+                f"{len(self.join_epochs)} epochs"
+            )
+        if len(self.joining) == len([factor for factor in self.factors if factor]):
+            raise InputError(
+                "fluctuations need a start: name epoch 0 for a grid whose factor isn't 0"
+            )
+
+    @property
+    def joining(self) -> dict[int, int]:
+        """The grids that aren't in the start, by their place: the epoch at which each joins.
+
+        Examples
+        --------
+        >>> FluctuationSpec(join_epochs=(0, 50, 100, 400)).joining
+        {1: 50}
+        """
+        epochs = enumerate(self.join_epochs)
+        return {place: epoch for place, epoch in epochs if epoch and self.factors[place]}
 
 
 @dataclass(frozen=True)

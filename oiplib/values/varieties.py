@@ -94,6 +94,8 @@ class NullSpec(Spec):
 
     def __post_init__(self) -> None:
         instance("fluctuation", self.fluctuation, FluctuationSpec)
+        if self.fluctuation.joining:
+            raise InputError("restarts keep their length scales: leave out join_epochs")
         instance("climb", self.climb, ClimbSpec)
         self._set("n_starts", count("n_starts", self.n_starts, 2, 10_000))
         self._set("tries", count("tries", self.tries, 1, 1000))

@@ -2,7 +2,8 @@
 
 Trained networks are held against many untrained ones, in a table of its own, and comparisons say
 how alike whole layers are. What becomes of an OIP where something small is different has a table,
-too. A study's spec names the restarts by which priors are compared.
+too. Specs and starts name their new fields: noise on patterns, smoothed and joining fluctuations, the
+restarts by which priors are compared.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _ASCENT = {
     "schedule": "constant",
     "prior": "none",
 }
+_NEW_OF_FLUCTUATIONS = {"smoothing": 0.0, "join_epochs": []}
 _COMPARED = {
     "kind": "VarietySpec",
     "fluctuation": {
@@ -36,6 +38,7 @@ _COMPARED = {
         "grids": [[3, 3], [7, 7], [14, 14], [28, 28]],
         "factors": [0.2, 0.2, 0.0, 0.0],
         "seed": 0,
+        **_NEW_OF_FLUCTUATIONS,
     },
     "n_starts": 16,
     "climb": {
@@ -54,6 +57,16 @@ _COMPARED = {
     "n_typical": 4,
     "n_images": 8,
 }
+
+_NEW_FIELDS: dict[str, dict[str, Any]] = {
+    "StudySpec": {"compared": _COMPARED},
+    "FluctuationSpec": _NEW_OF_FLUCTUATIONS,
+    "TrialSpec": {"keeps_oips": True},
+    "ScanSpec": {"noise": 0.0},
+    "PatternStart": {"noise": 0.0, "seed": 0},
+    "CorrespondenceSpec": {"n_images": None, "n_searched": 2},
+}
+_WITH_SPECS = ("studies", "scans", "reactions", "nulls", "varieties", "correspondences")
 
 _CORRESPONDENCES_TABLE = """
 CREATE TABLE new_correspondences (
@@ -133,15 +146,28 @@ def upgrade() -> None:
     recreate("correspondences", _CORRESPONDENCES_TABLE, _KEPT)
     op.execute(_BASELINES_TABLE)
     op.execute(_CONDITIONS_TABLE)
-    _complete("studies", {"compared": _COMPARED})
-    _complete("correspondences", {"n_images": None, "n_searched": 2})
+    for table in _WITH_SPECS:
+        _complete_all(table, "spec")
+    _complete_all("oips", "start")
 
 
-def _complete(table: str, new_fields: dict[str, Any]) -> None:
-    """Name the new fields of the specs in a table, at their defaults."""
+def _complete(value: Any) -> Any:
+    """A spec with its new fields at their defaults."""
+    if isinstance(value, list):
+        return [_complete(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    named = {name: _complete(item) for name, item in value.items()}
+    return {**_NEW_FIELDS.get(str(value.get("kind")), {}), **named}
+
+
+def _complete_all(table: str, column: str) -> None:
     connection = op.get_bind()
-    for id, told in connection.execute(text(f"SELECT id, spec FROM {table}")).all():
+    completed: dict[str, str] = {}
+    for id, old in connection.execute(text(f"SELECT id, {column} FROM {table}")).all():
+        if old not in completed:
+            completed[old] = json.dumps(_complete(json.loads(old)))
         connection.execute(
-            text(f"UPDATE {table} SET spec = :new WHERE id = :id"),
-            {"new": json.dumps({**json.loads(told), **new_fields}), "id": id},
+            text(f"UPDATE {table} SET {column} = :new WHERE id = :id"),
+            {"new": completed[old], "id": id},
         )
