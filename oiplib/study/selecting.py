@@ -131,6 +131,7 @@ def scan_spec(study: Study, way: Way) -> ScanSpec:
     """The scan by which a way to select is judged: no start is dropped, and no OIP is kept.
 
     The article's ending has twice as many epochs as the study's trials, as in the articles.
+    Patterns begin without noise, whatever the study's do: only so can rounding be told from it.
     """
     scan = study.spec.scan
     raced = scan.rungs if scan.strategy == "race" else rungs_of("race")
