@@ -405,7 +405,7 @@ def reproduce(
     }
     facts = {
         "test accuracy": "unknown" if summary.accuracy is None else f"{summary.accuracy:.2%}",
-        "maps": sum(maps_by_origin.values()) + len(summary.silent),
+        "maps": len(study.check_maps(maps)),
         **maps_by_origin,
         "not found": len(summary.silent),
         "OIPs": summary.n_oips,
