@@ -184,7 +184,7 @@ precision. Of {n_plain} OIPs of the layer, drawn at random, it lands within 0.01
 in {nearer}. A program of somebody else, without TensorFlow, found 75 and 83 of 100 (within 0.01 and 0.09) on
 another draw. So one in four to one in seven of the images depends on more than the rule: coarse patterns have equal pixels, so
 that many poolings begin with a tie, and the last bit decides which way the ascent takes. The response that it
-reaches hardly changes. [Can you trust an OIP?](trust.html) tells which OIPs are of that kind.
+reaches hardly changes. [Can you trust an OIP?](trust) tells which OIPs are of that kind.
 
 ## Training
 
