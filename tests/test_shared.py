@@ -29,8 +29,11 @@ def judged(share, seed):
     second = network(rng, (first, round(share * N_MAPS)))
     untrained = [network(rng) for _ in range(N_UNTRAINED)]
     null = [pair(a, b) for i, a in enumerate(untrained) for b in untrained[:i]]
-    limits = [pooled(null, N_MAPS), own([pair(first, other) for other in untrained])]
-    counted = [np.ones(N_MAPS, bool)]
+    limits = [
+        [pooled(null, N_MAPS)] * 2,
+        [own([pair(one, other) for other in untrained]) for one in (first, second)],
+    ]
+    counted = [(np.ones(N_MAPS, bool),) * 2]
     return [shared([pair(first, second)], [limit], counted) for limit in limits]
 
 
@@ -55,12 +58,33 @@ def test_where_nothing_is_shared_as_many_are_matched_as_by_chance():
 def test_maps_that_do_not_count_are_left_out():
     scores = np.array([0.9, 0.1, 0.9, 0.1])
     one, limit = Pair(np.arange(4), scores), pooled([Pair(np.arange(4), np.full(4, 0.5))], 4, 0.5)
-    found = shared([one], [limit], [np.array([True, False, True, False])])
+    counts = np.array([True, False, True, False])
+    found = shared([one], [(limit, limit)], [(counts, counts)])
     assert (found.value, found.n) == (1.0, 2)
+    # A map that counts in one of the networks is judged from there.
+    found = shared([one], [(limit, limit)], [(counts, ~counts)])
+    assert (found.value, found.n) == (0.0, 4)
+
+
+def test_it_does_not_matter_which_network_is_the_first():
+    rng = np.random.default_rng(5)
+    first = network(rng)
+    second = network(rng, (first, 20))
+    untrained = [network(rng) for _ in range(4)]
+    of_both = [own([pair(one, other) for other in untrained]) for one in (first, second)]
+    counts = [rng.random(N_MAPS) < 0.8 for _ in range(2)]
+    scores = np.corrcoef(first.T, second.T)[:N_MAPS, N_MAPS:]
+    there = shared([Pair.of(scores)], [tuple(of_both)], [tuple(counts)])
+    back = shared([Pair.of(scores.T)], [tuple(of_both[::-1])], [tuple(counts[::-1])])
+    assert there.value == pytest.approx(back.value)
+    assert there.n == back.n
 
 
 def test_of_filters_that_are_known_to_be_the_same_the_share_that_is_found_is_told():
     partners = np.array([0, 1, 2, 0])  # the last one's number is another
     one = Pair(partners, np.array([0.9, 0.9, 0.2, 0.9]))
     limit = pooled([Pair(partners, np.full(4, 0.5))], 4, 0.5)
-    assert found_of_known([one], [limit]).value == pytest.approx(2 / 3)
+    counts = np.ones(4, bool)
+    assert found_of_known([one], [limit], [counts]).value == pytest.approx(2 / 3)
+    counts[2] = False
+    assert found_of_known([one], [limit], [counts]).value == 1

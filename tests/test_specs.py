@@ -26,6 +26,8 @@ EXAMPLES = [
     ScanSpec(seed=3),
     ScanSpec(strategy="article"),
     ScanSpec().climb,
+    StudySpec(),
+    StudySpec(scan=ScanSpec()),
     StudySpec.of(seed=3, quick=True),
     FluctuationStart(FluctuationSpec(), 120, 7),
     PatternStart(GridSpec(), 19682),

@@ -9,7 +9,7 @@ import pytest
 from oiplib import Store, Study
 from oiplib.engine.ascent import climb
 from oiplib.study.check import problems
-from oiplib.study.conditions import SAME, conditions
+from oiplib.study.conditions import conditions
 from oiplib.study.replay import start_images
 from oiplib.study.trust import elsewhere, paths_by_layer, trust
 from oiplib.study.unique import PRIORS
@@ -43,8 +43,11 @@ def test_conditions_are_those_of_ascents_from_moved_starts(finished):
     losses = ends.losses.reshape(len(spec.moves), spec.n_draws)
     # Standardized by other code, so the last bits may carry single ascents elsewhere.
     assert np.median(np.abs(losses / tested.condition.losses - 1)) < 1e-3
-    assert 0 <= tested.same.min() <= tested.same.max() <= 1
-    np.testing.assert_array_equal(tested.same, (tested.condition.alike > SAME).mean(axis=1))
+    of_images = [
+        [np.corrcoef(end.ravel(), tested.oip.image.ravel())[0, 1] for end in of_move]
+        for of_move in ends.images.reshape(*losses.shape, *image.shape)
+    ]
+    assert np.median(np.abs(of_images - tested.condition.alike)) < 1e-3
 
 
 def test_what_is_stored_is_not_computed_again_nor_does_it_depend_on_company(
@@ -77,7 +80,9 @@ def test_trust_names_each_prior_and_the_trainings(finished):
 def test_oips_are_shown_to_the_matched_maps_of_other_trainings(finished):
     oips = finished.oips(best=True)
     found = elsewhere(finished, oips)
-    assert found is None or (found.matched.here.n > 1 and len(found.matched.networks) <= 3)
+    if found is not None:  # the tiny networks share few maps
+        assert found.matched.here.n > 1
+        assert len(found.matched.networks) <= 3
     paths = paths_by_layer(finished, oips)
     assert list(paths) == ["Conv2D_1", "Conv2D_2"]
 
@@ -85,12 +90,13 @@ def test_oips_are_shown_to_the_matched_maps_of_other_trainings(finished):
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
+        ("UPDATE conditions SET alike = path", "conditions row 1: alike: "),
+        ("UPDATE baselines SET own_scores = pair_scores", "baselines row"),
         ("UPDATE conditions SET moved = 9e999", "conditions row 1: it holds a number that is none"),
         ("UPDATE conditions SET spec_sha256 = 'ab'", "conditions row 1: "),
-        ("UPDATE conditions SET losses = alike, alike = losses", "it holds a correlation beyond 1"),
         ("UPDATE baselines SET way = 'by heart'", "its way isn't one of those that there are"),
         ("UPDATE baselines SET n_images = -1", "it compared -1 images"),
-        ("UPDATE baselines SET pair_scores = own_scores", "its pair_scores has"),
+        ("UPDATE baselines SET pair_scores = own_scores", "baselines row"),
         ("UPDATE baselines SET svcca = own_scores", "baselines row"),
     ],
 )

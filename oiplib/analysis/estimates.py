@@ -17,8 +17,9 @@ from scipy import stats
 #: Share of repetitions that an interval holds.
 LEVEL = 0.95
 
-# Of a bootstrap: draws of as many maps with replacement.
-_DRAWS = 2000
+# Of a bootstrap: draws of as many maps with replacement. From fewer maps than this its interval
+# would be far too narrow, so there is none.
+_DRAWS, _LEAST = 2000, 8
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,15 @@ class Estimate:
         """
         if math.isnan(self.value):
             return "no values"
-        return f"{self.value:{form}} ({self.low:{form}} to {self.high:{form}})"
+        return f"{self.value:{form}} ({self.interval(form) or _few(self.n)})"
+
+    def interval(self, form: str = ".0%") -> str:
+        """Its ends; empty where there are too few maps for an interval."""
+        return "" if math.isnan(self.low) else f"{self.low:{form}} to {self.high:{form}}"
+
+
+def _few(n: int) -> str:
+    return f"of {n} maps" if n > 1 else "of one map"
 
 
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
@@ -111,7 +120,7 @@ def over_maps(
         return NOTHING
     joined = np.concatenate(parts)
     rng = np.random.default_rng(seed)
-    draws = rng.integers(0, len(parts), (_DRAWS if len(parts) > 1 else 0, len(parts)))
+    draws = rng.integers(0, len(parts), (_DRAWS if len(parts) >= _LEAST else 0, len(parts)))
     if len(joined) == len(parts):
         drawn = [statistic(values) for values in joined[draws]]
     else:
@@ -153,7 +162,8 @@ class Answer:
         """
         if math.isnan(self.here.value):
             return "no values"
-        parts = [f"{self.here.low:{form}} to {self.here.high:{form}} over maps"]
+        interval = self.here.interval(form)
+        parts = [f"{interval} over maps" if interval else _few(self.here.n)]
         known = [value for value in self.networks if not math.isnan(value)]
         if len(known) > 1:
             ends = f"{min(known):{form}} to {max(known):{form}}"
@@ -163,3 +173,15 @@ class Answer:
         if not math.isnan(self.chance):
             parts.append(f"by chance {self.chance:{form}}")
         return f"{self.here.value:{form}} ({', '.join(parts)})"
+
+    def span(self, form: str = ".0%") -> str:
+        """The range over trainings alone; the value where there is one training.
+
+        Examples
+        --------
+        >>> Answer(Estimate(0.14, 0.09, 0.21, 126), (0.14, 0.055, 0.1)).span()
+        '6% to 14%'
+        """
+        known = [value for value in self.networks if not math.isnan(value)]
+        ends = [f"{end(known or [self.here.value]):{form}}" for end in (min, max)]
+        return " to ".join(dict.fromkeys(ends))

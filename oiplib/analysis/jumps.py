@@ -16,6 +16,9 @@ import numpy as np
 #: Images on the whole way, and then on its step that stands out most, ends among them.
 N_ON_WAY = 256, 16
 
+# Images whose responses are asked for together.
+_AT_ONCE = 64
+
 # A switch may lie on the edge of two steps, so a step is compared with those that are two away.
 _AWAY = 2
 
@@ -55,25 +58,31 @@ def jumps(
     >>> print(f"{jumps(lambda images: (mean(images) < 1.5) * 1.0, real, grown)[0]:.4f}")
     1.0000
     """
-    rows = np.arange(len(real))
-    begin, end = np.zeros(len(real)), np.ones(len(real))
+    return np.array([_jump(response, image, grown) for image in real]) / response(real)
+
+
+def _jump(
+    response: Callable[[np.ndarray], np.ndarray], real: np.ndarray, grown: np.ndarray
+) -> float:
+    begin, end = 0.0, 1.0
     for n in N_ON_WAY:
-        shares = np.linspace(begin, end, n, axis=1)
-        wide = shares[..., None, None, None].astype(real.dtype)
-        images = (1 - wide) * real[:, None] + wide * grown
-        responses = response(images.reshape(-1, *grown.shape)).reshape(shares.shape)
-        standing_out = _standing_out(np.diff(responses, axis=1))
-        most = standing_out.argmax(axis=1)
-        begin, end = shares[rows, most], shares[rows, most + 1]
-    return np.asarray(standing_out.max(axis=1) / response(real))
+        shares = np.linspace(begin, end, n)
+        responses = [
+            response(np.stack([(1 - share) * real + share * grown for share in some]))
+            for some in np.array_split(shares.astype(real.dtype), -(-n // _AT_ONCE))
+        ]
+        standing_out = _standing_out(np.diff(np.concatenate(responses)))
+        most = int(standing_out.argmax())
+        begin, end = shares[most], shares[most + 1]
+    return float(standing_out.max())
 
 
 def _standing_out(changes: np.ndarray) -> np.ndarray:
-    """How far each change lies outside of the range of the two around it: (n, steps).
+    """How far each change lies outside of the range of the two around it: (steps,).
 
     Where a slope only turns into another one, as at the kink of a ReLU, that is 0.
     """
-    around = np.pad(changes, ((0, 0), (_AWAY, _AWAY)))
-    before, after = around[:, : -2 * _AWAY], around[:, 2 * _AWAY :]
+    around = np.pad(changes, _AWAY)
+    before, after = around[: -2 * _AWAY], around[2 * _AWAY :]
     above, below = changes - np.maximum(before, after), np.minimum(before, after) - changes
     return np.maximum(0, np.maximum(above, below))

@@ -76,7 +76,8 @@ def pooled(nulls: Sequence[Pair], n_maps: int, quantile: float = QUANTILE) -> Li
     array([0.25, 0.25, 0.25, 0.25])
     """
     scores = np.concatenate([pair.scores for pair in nulls])
-    return Limit(np.full(n_maps, np.nanquantile(scores, quantile)), 1 - quantile)
+    limit = np.nanquantile(scores, quantile) if len(scores) else np.nan
+    return Limit(np.full(n_maps, limit), 1 - quantile)
 
 
 def own(nulls: Sequence[Pair]) -> Limit:
@@ -101,37 +102,47 @@ def own(nulls: Sequence[Pair]) -> Limit:
 
 
 def shared(
-    pairs: Sequence[Pair], limits: Sequence[Limit], counted: Sequence[np.ndarray]
+    pairs: Sequence[Pair],
+    limits: Sequence[tuple[Limit, Limit]],
+    counted: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> Estimate:
     """The share of maps that two trainings share, above chance, with its interval over maps.
+
+    Each pair of maps is judged from both sides, so that it doesn't matter which network is the
+    first.
 
     Parameters
     ----------
     pairs
         Of trainings that differ in the same way; at least one.
     limits
-        Of each pair, all with the same chance.
-    counted : bool, (n,)
-        Which maps of the first network of each pair count.
+        Of each pair, for the maps of the first network and for those of the second; all with the
+        same chance.
+    counted : bool, (n,) and (n,)
+        Which maps of the first and of the second network of each pair count.
 
     Returns
     -------
     Estimate
         0 where as many are matched as by chance, 1 where all are. It may be below 0.
     """
-    matched = [
-        (pair.scores > limit.scores)[counts]
-        for pair, limit, counts in zip(pairs, limits, counted, strict=True)
-    ]
-    of_maps = over_maps(np.concatenate(matched).astype(float), np.mean)
-    chance = limits[0].chance
+    matched = []
+    for pair, (here, there), counts in zip(pairs, limits, counted, strict=True):
+        both = np.stack([pair.scores > here.scores, pair.scores > there.scores[pair.partners]])
+        counting = np.stack([counts[0], counts[1][pair.partners]])
+        n_counting = counting.sum(axis=0)
+        matched.append((both & counting).sum(axis=0)[n_counting > 0] / n_counting[n_counting > 0])
+    of_maps = over_maps(np.concatenate(matched), np.mean)
+    chance = limits[0][0].chance
     value, low, high = (
         (share - chance) / (1 - chance) for share in (of_maps.value, of_maps.low, of_maps.high)
     )
     return Estimate(value, low, high, of_maps.n)
 
 
-def found_of_known(pairs: Sequence[Pair], limits: Sequence[Limit]) -> Estimate:
+def found_of_known(
+    pairs: Sequence[Pair], limits: Sequence[Limit], counted: Sequence[np.ndarray]
+) -> Estimate:
     """Of maps that keep their number in the other training, the share that a limit finds.
 
     Between trainings with equal initial weights these are the same filters, but for chance; so
@@ -143,9 +154,11 @@ def found_of_known(pairs: Sequence[Pair], limits: Sequence[Limit]) -> Estimate:
         Of trainings with equal initial weights.
     limits
         Of each pair.
+    counted : bool, (n,)
+        Which maps of the first network of each pair count.
     """
     found = [
-        (pair.scores > limit.scores)[pair.partners == np.arange(len(pair.partners))]
-        for pair, limit in zip(pairs, limits, strict=True)
+        (pair.scores > limit.scores)[(pair.partners == np.arange(len(pair.partners))) & counts]
+        for pair, limit, counts in zip(pairs, limits, counted, strict=True)
     ]
     return over_maps(np.concatenate(found).astype(float), np.mean)

@@ -432,4 +432,5 @@ def _study_to_reproduce(
         return Study(db, spec.replace(cnn=cnn, layer=layer or spec.layer), data=data)
     _refuse("a stored network has its own", {"--dataset": dataset})
     stored = options.stored_study(db, network, layer, data)
-    return stored.replace(trials=spec.trials, scan=spec.scan, variety=spec.variety)
+    searches = {name: getattr(spec, name) for name in ("trials", "scan", "variety", "compared")}
+    return stored.replace(**searches)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from ..values import ConditionSpec, CorrespondenceSpec
 from .arrays import Array, NumpyArray, Packed, unpacked
 from .base import Base
 from .tables import IMAGE, Layer, sizes_of
@@ -222,8 +223,13 @@ class Baseline(Base):
     )
 
     def sizes(self) -> dict[str, int]:
-        """Its maps are those of the layer."""
-        return sizes_of(self.layer)
+        """Its maps are those of the layer, its networks those that the spec names."""
+        wholes = self.way == "activations"
+        spec = CorrespondenceSpec.from_dict(self.spec)
+        n = len(spec.untrained) if wholes else spec.n_searched
+        pairs = n * (n - 1) // 2
+        of_spec = {"untrained": n, "untrained_pairs": pairs, "wholes": (n + pairs) * wholes}
+        return {**sizes_of(self.layer), **of_spec}
 
 
 class Condition(Base):
@@ -254,5 +260,6 @@ class Condition(Base):
     __table_args__ = (UniqueConstraint("oip_id", "spec_sha256"),)
 
     def sizes(self) -> dict[str, int]:
-        """What `path` tells of each layer."""
-        return {"kinds": 4}
+        """As many moves and draws as the spec names, and what `path` tells of each layer."""
+        spec = ConditionSpec.from_dict(self.spec)
+        return {"moves": len(spec.moves), "draws": spec.n_draws, "kinds": 4}

@@ -113,7 +113,6 @@ def _priors(study: Study, maps: list[int]) -> str:
 def _reproduction(study: Study, maps: list[int]) -> str:
     if study.network.spec is None:
         return "none: the network came as a model"
-    trainings.others(study)  # trained if they aren't yet: their maps are counted, too
     new = reproduction.derive_as_articles(study, maps)
     new += reproduction.derive_variants(study, maps)
     n_left = len(reproduction.left_by_trials(study, maps))

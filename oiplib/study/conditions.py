@@ -152,7 +152,8 @@ def _test(study: Study, spec: ConditionSpec, oips: Sequence[Oip]) -> None:
     """Compute and store how far some OIPs, one a map, can be trusted."""
     maps = [oip.of_map for oip in oips]
     with study.running("trust", spec) as run_id:
-        held = held_by(study, np.array([oip.image for oip in oips]), maps)
+        seeds = [seed_of(start_of(oip.start)) for oip in oips]
+        held = held_by(study, np.array([oip.image for oip in oips]), maps, seeds, spec)
         told, of_layers = paths(study, oips)
         of_oips = {
             i: [[of.own[k], of.others[k], of.real[k], of.foreign[k]] for of in of_layers]
@@ -231,6 +232,8 @@ def _from_moved(
 
 def _correlation(images: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Of images (..., pixels) with one (pixels,): (...), float32; 0 where one is even."""
+    images, image = images.astype(float), image.astype(float)
     centred, of_image = images - images.mean(axis=-1, keepdims=True), image - image.mean()
     norms = np.linalg.norm(centred, axis=-1) * np.linalg.norm(of_image)
-    return np.asarray((centred @ of_image) / np.where(norms > 0, norms, 1), np.float32)
+    # Rounded, as the sum's order depends on how many images there are.
+    return np.round((centred @ of_image) / np.where(norms > 0, norms, 1), 6).astype(np.float32)

@@ -99,11 +99,13 @@ def _of_layer(name: str, compared: Compared) -> SharedFilters:
         for relation in RELATIONS
     }
 
+    counts = {id: row.active >= RARE for id, row in baselines.items()}
+
     def shares(rows: Sequence[Correspondence], null: str) -> Estimate:
         return shared(
             [pairs[row.id] for row in rows],
             [limits[row.id][null] for row in rows],
-            [baselines[row.layer_id].active >= RARE for row in rows],
+            [(counts[row.layer_id], counts[row.other_id]) for row in rows],
         )
 
     kept = {
@@ -127,7 +129,8 @@ def _of_layer(name: str, compared: Compared) -> SharedFilters:
         },
         known=found_of_known(
             [pairs[row.id] for row in same_weights],
-            [limits[row.id]["untrained"] for row in same_weights],
+            [limits[row.id]["untrained"][0] for row in same_weights],
+            [counts[row.layer_id] for row in same_weights],
         ),
         kept={relation: share(np.concatenate(holds)) for relation, holds in kept.items()},
         rare=tuple(int((row.active < RARE).sum()) for row in compared.baselines),
@@ -135,21 +138,25 @@ def _of_layer(name: str, compared: Compared) -> SharedFilters:
     )
 
 
-def _limits(row: Correspondence, baselines: dict[int, Baseline]) -> dict[str, Limit]:
-    """From which score on maps of the first of two trainings count as shared, by each null."""
-    first, second = baselines[row.layer_id], baselines[row.other_id]
-    # Which maps were assigned in a null doesn't matter, only how well they suit each other.
-    one_network, both = (
-        [Pair(np.arange(len(scores)), scores) for scores in matrix]
-        for matrix in (first.own_scores, np.concatenate([first.own_scores, second.own_scores]))
-    )
-    never_trained = [Pair(np.arange(len(scores)), scores) for scores in first.pair_scores]
+def _limits(row: Correspondence, baselines: dict[int, Baseline]) -> dict[str, tuple[Limit, Limit]]:
+    """From which score on maps of two trainings, of each one, count as shared, by each null."""
+    both = baselines[row.layer_id], baselines[row.other_id]
+    # Maps that don't count set no limit either.
+    common = [_null(scores[of.active >= RARE]) for of in both for scores in of.own_scores]
+    never_trained = [_null(scores) for scores in both[0].pair_scores]
     n_maps = row.layer.n_maps
+    untrained, half_trained = pooled(never_trained, n_maps), pooled(common, n_maps)
+    first, second = (own([_null(scores) for scores in of.own_scores]) for of in both)
     return {
-        "untrained": pooled(never_trained, n_maps),
-        "half trained": pooled(both, n_maps),
-        "own partners": own(one_network),
+        "untrained": (untrained, untrained),
+        "half trained": (half_trained, half_trained),
+        "own partners": (first, second),
     }
+
+
+def _null(scores: np.ndarray) -> Pair:
+    """Pairs of a null: which maps they are doesn't matter, only how well they suit each other."""
+    return Pair(np.arange(len(scores)), scores)
 
 
 def _wholes(

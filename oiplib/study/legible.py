@@ -14,17 +14,10 @@ import numpy as np
 
 from ..analysis.estimates import Answer, Estimate, over_maps
 from ..store import Oip, Variety
-from ..values import Maps
+from ..values import ConditionSpec, Maps, seed_of, start_of
 from .questions import varieties
 from .study import Study
 from .unique import PRIORS, restarted
-
-#: By how many pixels at most an image is moved, and the deviation of the noise that is put on it,
-#: in units of the image's own (of a quarter of the range where a network takes one).
-PIXELS, NOISE = 1, 0.3
-
-# Noisy copies of an image.
-_N_NOISY = 8
 
 
 @dataclass(frozen=True)
@@ -34,7 +27,7 @@ class Held:
     Attributes
     ----------
     moved, noisy : array, (maps,)
-        In the mean of all shifts by at most `PIXELS` pixels, none among them; of noisy copies.
+        In the mean of all shifts by at most a pixel, none among them; of noisy copies.
     """
 
     moved: np.ndarray
@@ -110,7 +103,7 @@ def legible(study: Study, maps: Maps = None) -> list[Led]:
     for name, of_prior in best.items():
         images = np.array([of_prior[map].image for map in shown])
         ratios = np.array([of_prior[map].loss for map in shown]) / strongest
-        held = held_by(study, images, shown)
+        held = held_by(study, images, shown, [_seed(of_prior[map]) for map in shown])
         of_networks = [
             _beside(*pair) for pair in zip(restarts[name], restarts["strongest"], strict=True)
         ]
@@ -130,7 +123,13 @@ def legible(study: Study, maps: Maps = None) -> list[Led]:
     return found
 
 
-def held_by(study: Study, images: np.ndarray, maps: Sequence[int]) -> Held:
+def held_by(
+    study: Study,
+    images: np.ndarray,
+    maps: Sequence[int],
+    seeds: Sequence[int],
+    spec: ConditionSpec | None = None,
+) -> Held:
     """Which share of their response images keep when they are moved, or noise is put on them.
 
     Parameters
@@ -141,17 +140,22 @@ def held_by(study: Study, images: np.ndarray, maps: Sequence[int]) -> Held:
         What leaves at one side comes back at the other.
     maps
         Whose response, of each image; above 0.
+    seeds
+        The number of each image, from which its noise comes: it doesn't depend on the others.
+    spec
+        How far images are moved, and how much noise there is.
     """
     from ..engine.images import project, unit
 
-    rng = np.random.default_rng(0)
-    reach = range(-PIXELS, PIXELS + 1)
+    spec = spec or ConditionSpec()
+    reach = range(-spec.pixels, spec.pixels + 1)
     moved = [np.roll(images, (down, right), (1, 2)) for down in reach for right in reach]
-    size = NOISE * unit(study.inputs)
-    noisy = [
-        np.asarray(project(images + size * rng.standard_normal(images.shape, np.float32), inputs))
-        for inputs in [study.inputs] * _N_NOISY
-    ]
+    streams = [np.random.default_rng([spec.seed, seed]) for seed in seeds]
+    size, shape = spec.noise * unit(study.inputs), images.shape[1:]
+    noisy = []
+    for _ in range(spec.n_noisy):
+        noise = np.array([stream.standard_normal(shape, np.float32) for stream in streams])
+        noisy.append(np.asarray(project(images + size * noise, study.inputs)))
     responses = _responses(study, images, maps)
     shares = [
         np.mean([_responses(study, each, maps) for each in altered], axis=0) / responses
@@ -175,18 +179,22 @@ class _Best:
 
 def _best_restarts(part: Study, maps: Maps) -> _Best:
     rows = varieties(part, maps)
-    pictures = [_best_picture(row) for row in rows.values()]
-    if not pictures:
+    if not rows:
         return _Best([], np.empty(0), Held(np.empty(0), np.empty(0)))
+    pictures, losses = zip(*(_best_kept(row) for row in rows.values()), strict=True)
     images = part.inputs_of(np.array(pictures), (0.0, 255.0))
-    losses = np.array([row.best_loss for row in rows.values()])
-    return _Best(list(rows), losses, held_by(part, images, list(rows)))
+    return _Best(list(rows), np.array(losses), held_by(part, images, list(rows), list(rows)))
 
 
-def _best_picture(row: Variety) -> np.ndarray:
-    """The picture of the strongest restart among those of which one is kept."""
+def _best_kept(row: Variety) -> tuple[np.ndarray, float]:
+    """The strongest restart of the patterns of which a picture is kept: picture and loss."""
     of_patterns = [row.losses[row.patterns == k].max() for k in range(len(row.images))]
-    return row.images[int(np.argmax(of_patterns))]
+    best = int(np.argmax(of_patterns))
+    return row.images[best], float(of_patterns[best])
+
+
+def _seed(oip: Oip) -> int:
+    return seed_of(start_of(oip.start))
 
 
 def _beside(led: _Best, strongest: _Best) -> tuple[np.ndarray, Held]:

@@ -22,6 +22,8 @@ from .comparing import untrained
 from .study import Study
 from .trainings import others
 
+_N_UNTRAINED = 3
+
 
 @dataclass(frozen=True)
 class Resembling:
@@ -57,7 +59,7 @@ def with_oip(study: Study, maps: Maps = None) -> Answer:
 def reached_by_chance(study: Study, maps: Maps = None) -> Answer:
     """The share of the maps that respond to one of the random images of article IX's trials.
 
-    The null is the same share of a network that was never trained.
+    The null is the same share of networks that were never trained, in the mean.
     """
     indices = study.check_maps(maps)
 
@@ -76,7 +78,9 @@ def reached_by_chance(study: Study, maps: Maps = None) -> Answer:
     answer = _asked(study, lambda each: share(reached(each.engine, each.inputs)), others(study))
     if study.network.spec is None:
         return answer
-    null = float(reached(untrained(study, 1), study.inputs).mean())
+    null = float(
+        np.mean([reached(untrained(study, k), study.inputs) for k in range(1, 1 + _N_UNTRAINED)])
+    )
     return Answer(answer.here, answer.networks, null)
 
 

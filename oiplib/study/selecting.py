@@ -69,7 +69,7 @@ class Judged:
         What share of the misses of random starts the leaders don't miss; 0 by chance.
     again, again_correlation, again_avoided : Estimate
         What is missed if the final losses of the repetition select, and how these agree with the
-        final losses: no selection can do better.
+        final losses: what a selection misses that has seen the whole ascent, but for rounding.
     rounding : Estimate
         By how much the final loss of a start changes in the repetition, relative to it: what nine
         tenths of the starts stay below. Most don't change at all: the gradient of a network of

@@ -15,7 +15,7 @@ from ..analysis.jumps import jumps
 from ..analysis.paths import Path
 from ..store import Oip
 from ..values import ConditionSpec, Maps
-from .answers import compared_trainings
+from .answers import MOST_COMPARED, compared_trainings, spread
 from .conditions import Tested, conditions, paths
 from .questions import earlier_layers, reaction
 from .study import Study
@@ -170,7 +170,7 @@ def switching(study: Study, oips: Sequence[Oip]) -> dict[int, float]:
     study
         Whose OIPs; without data there is nothing to compare with.
     oips
-        One a map.
+        One a map; of more than `MOST_COMPARED` so many, evenly spread.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def switching(study: Study, oips: Sequence[Oip]) -> dict[int, float]:
     if not study.has_data:
         return {}
     seen, found = reaction(study, "data"), {}
-    for oip in oips:
+    for oip in [oips[i] for i in spread(len(oips), MOST_COMPARED)]:
         map = oip.of_map
         excite = seen.top_responses[map][:_N_WAYS] > 0
         if not excite.any():

@@ -65,6 +65,10 @@ class StudySpec(Spec):
         """Hashes leave out the scan that was the default before its patterns had noise."""
         return ScanSpec() if name == "scan" else super().default_of(name)
 
+    @classmethod
+    def _completed(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"scan": ScanSpec(), **fields}
+
     @property
     def article_scan(self) -> ScanSpec:
         """Article X to the letter, for maps that `trials` leave without an OIP.

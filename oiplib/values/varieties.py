@@ -233,15 +233,26 @@ class ConditionSpec(Spec):
     n_draws
         How often, by each.
     seed
-        Of the noise.
+        Of all noise; each OIP has a stream of its own.
+    pixels
+        By how many pixels at most the finished image is moved, in rows and in columns.
+    noise, n_noisy
+        Deviation of the noise that is put on it, in units of an image's own (of a quarter of the
+        range where a network takes one), and how many noisy copies there are.
     """
 
     moves: tuple[float, ...] = (1e-7, 1e-3)
     n_draws: int = 8
     seed: int = 0
+    pixels: int = 1
+    noise: float = 0.3
+    n_noisy: int = 8
 
     def __post_init__(self) -> None:
         moves = sequence("moves", self.moves)
         self._set("moves", tuple(number("moves", move, above=0.0, high=1.0) for move in moves))
         self._set("n_draws", count("n_draws", self.n_draws, 1, 1000))
         self._set("seed", count("seed", self.seed, 0))
+        self._set("pixels", count("pixels", self.pixels, 1, 100))
+        self._set("noise", number("noise", self.noise, above=0.0, high=100.0))
+        self._set("n_noisy", count("n_noisy", self.n_noisy, 1, 1000))
