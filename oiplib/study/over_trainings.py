@@ -15,10 +15,12 @@ import numpy as np
 from ..analysis.estimates import NOTHING, Answer, Estimate, over_maps, share
 from ..analysis.layout import shrunk
 from ..analysis.nulls import QUANTILE
-from ..analysis.repetition import Repetitions, repetition_against_null
-from ..values import FluctuationStart, Inputs, Maps
+from ..analysis.repetition import Repetitions, repetition_against_null, wavelength
+from ..analysis.responses import favourites
+from ..values import FluctuationStart, Inputs, Maps, ReactionSpec
 from .answers import LARGEST_COMPARED, OipsAndClasses, oips_and_classes
 from .comparing import untrained
+from .questions import reaction
 from .study import Study
 from .trainings import others
 
@@ -108,6 +110,45 @@ def repeating(study: Study, here: Repetitions, stride: int, maps: Maps = None) -
     return Answer(share(here.repeats), tuple(values), 1 - QUANTILE)
 
 
+def wavelengths(study: Study, maps: Maps = None) -> Answer:
+    """The mean length of the waves of the maps' best OIPs, in pixels, in the median.
+
+    The null is that of the random images of article IX's trials.
+    """
+
+    def lengths(each: Study) -> np.ndarray:
+        indices = set(each.check_maps(maps))
+        images = [oip.image for oip in each.oips(best=True) if oip.map in indices]
+        return wavelength(np.array(images)) if images else np.empty(0)
+
+    from ..engine.fluctuations import fluctuation_images
+
+    fluctuation, indices = study.spec.trials.fluctuation, study.check_maps(maps)
+    starts = [FluctuationStart(fluctuation, map, trial=0) for map in indices]
+    null = wavelength(fluctuation_images(starts, study.image_shape))
+    return _asked(
+        study, lambda each: over_maps(lengths(each)), _searched(study), float(np.median(null))
+    )
+
+
+def favourite_class(study: Study, maps: Maps = None) -> Answer:
+    """Share of a map's mean responses that its favourite class has, in the median.
+
+    By chance it has as much as any other class. Only trainings whose responses to the data set are
+    stored already are asked.
+    """
+
+    def shares(each: Study) -> np.ndarray:
+        means = reaction(each, "data").class_means[each.check_maps(maps)]
+        values = favourites(np.maximum(means, 0)).shares
+        return values[~np.isnan(values)]
+
+    n_classes = reaction(study, "data").class_means.shape[1]
+    own = ReactionSpec().sha256  # of the data set that a network was trained on
+    parts = [part for part in others(study) if part.store.reaction(part.layer.id, own)]
+    return _asked(study, lambda each: over_maps(shares(each)), parts, 1 / n_classes)
+
+
 def resembling(study: Study, here: OipsAndClasses, maps: Maps = None) -> Resembling:
     """How OIPs resemble the images that excite their maps most.
 
@@ -149,6 +190,11 @@ def _searched(study: Study) -> list[Study]:
     return [part for part in others(study) if part.rows()]
 
 
-def _asked(study: Study, of: Callable[[Study], Estimate], parts: Sequence[Study]) -> Answer:
+def _asked(
+    study: Study,
+    of: Callable[[Study], Estimate],
+    parts: Sequence[Study],
+    chance: float = float("nan"),
+) -> Answer:
     here = of(study)
-    return Answer(here, (here.value, *(of(part).value for part in parts)))
+    return Answer(here, (here.value, *(of(part).value for part in parts)), chance)
