@@ -146,11 +146,10 @@ def elsewhere(study: Study, oips: Sequence[Oip]) -> Elsewhere | None:
         best = np.array([pair.oips[1 - side][map].loss for map in asked])
         relative = other.engine(np.array([oip.image for oip in shown]))[:, asked] / best
         own = np.diagonal(relative)
-        of_others = (relative.sum(axis=1) - own) / (len(shown) - 1)
         medians.append(float(np.median(own)))
-        for oip, of_partner, of_other in zip(shown, own, of_others, strict=True):
-            matched.setdefault(oip.of_map, []).append(of_partner)
-            null.setdefault(oip.of_map, []).append(of_other)
+        for k, oip in enumerate(shown):
+            matched.setdefault(oip.of_map, []).append(own[k])
+            null.setdefault(oip.of_map, []).extend(np.delete(relative[k], k))
     if not matched:
         return None
     of_partners, rest = (
