@@ -266,7 +266,7 @@ def test_planted_partners_are_above_networks_that_learnt_nothing():
     truth = rng.permutation(20)
     trained = [np.where(np.arange(20) == truth[:, None], 0.9, each) for each in noise[:2]]
     limit = matching.threshold([noise[4]])
-    pairs = matching.assigned_pairs(trained, noise[2:4], noise[4])
+    pairs = matching.assigned_pairs(trained, noise[2:4], matching.assigned(noise[4])[1][None])
     assert pairs.trained.tolist() == [0.9] * 40
     assert pairs.share_above(limit) == 1
     # Both nulls keep what the assignments of their matrices find.
