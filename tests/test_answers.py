@@ -21,6 +21,7 @@ from oiplib.study.answers import (
 )
 from oiplib.study.networks import add_model
 from oiplib.study.questions import reaction
+from oiplib.study.trainings import N_UNTRAINED
 
 
 @pytest.fixture
@@ -50,7 +51,8 @@ def test_as_many_maps_are_matched_as_pairs_are_above_the_threshold(finished):
     for layer in layers:
         scores, limit = layer.scores["activations"], layer.limits["activations"]["matched"]
         assert len(scores.trained) == len(scores.shuffled) == 6 * layer.n_maps
-        assert len(scores.untrained) == layer.n_maps
+        n_pairs = N_UNTRAINED * (N_UNTRAINED - 1) // 2
+        assert len(scores.untrained) == n_pairs * layer.n_maps
         assert layer.matched.mean == pytest.approx(scores.share_above(limit))
         assert layer.matched.least <= layer.matched.mean <= layer.matched.most
         assert layer.chance * layer.n_maps == 1
@@ -60,7 +62,7 @@ def test_the_thresholds_are_those_of_the_nulls_that_are_shown(finished):
     for layer in compared_layers(finished):
         for way, scores in layer.scores.items():
             limits = layer.limits[way]
-            assert limits["untrained"] == np.quantile(scores.untrained, QUANTILE)
+            assert limits["untrained"] == pytest.approx(np.quantile(scores.untrained, QUANTILE))
             assert (scores.shuffled > limits["shuffled"]).mean() <= 1 - QUANTILE + 1 / layer.n_maps
             assert limits["shuffled"] <= scores.shuffled.max()
 

@@ -33,6 +33,7 @@ from oiplib import (
 from oiplib.publish import notebooks
 from oiplib.study import questions
 from oiplib.study.check import problems
+from oiplib.study.conditions import conditions
 from oiplib.study.networks import add_model
 from oiplib.study.replay import replay
 from oiplib.study.selecting import WAYS, scan_spec
@@ -337,7 +338,9 @@ def test_rows_that_are_handed_out_can_be_looked_at(finished):
         questions.reaction(study, "data"),
         *questions.varieties(study, [3]).values(),
         questions.null(study),
-        *correspondences(study)["Conv2D_3"],
+        *correspondences(study)["Conv2D_3"].pairs,
+        *correspondences(study)["Conv2D_3"].baselines,
+        conditions(study, [3])["strongest"][3].condition,
     ]
     for row in handed:
         look_at(row, set())

@@ -87,6 +87,7 @@ def test_a_race_of_one_rung_has_nothing_to_select(copy):
     study = Study(copy)
     study = study.replace(scan=study.spec.scan.replace(rungs=study.spec.scan.rungs[:1]))
     assert len(scan_spec(study, Way("race", "race")).rungs) == 1
-    assert [way.way for way in judged(study, [0, 1])] == []
+    # The article's way knows nothing of it.
+    assert {way.way.ending for way in judged(study, [0, 1])} <= {"article"}
     with pytest.raises(InputError, match="map"):
         judged(study, [99])

@@ -14,6 +14,7 @@ import pytest
 
 from oiplib import Study
 from oiplib.publish import book
+from oiplib.study.unique import PRIORS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
@@ -149,7 +150,11 @@ def test_oips_are_found_by_filter_and_order(browser, built, served, finished, sc
     home = served if scheme == "http" else built.as_uri()
     watched = Watched(browser, home)
     page = watched.open(f"{home}/find.html")
-    stored = [(r["id"], r["map"], as_shown(r["loss"]), r["origin"]) for r in finished.rows()]
+    stored = [
+        (r["id"], r["map"], as_shown(r["loss"]), r["origin"])
+        for prior in PRIORS.values()
+        for r in finished.rows(prior=prior)
+    ]
     page.select_option("#oip-layer", "Conv2D_3")
     page.fill("#oip-map", "3,5-7")
     page.click("th[data-column=loss] button")

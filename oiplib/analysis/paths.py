@@ -100,7 +100,7 @@ def path(grown: np.ndarray, maps: np.ndarray, real: np.ndarray) -> Path:
 
 def _ranked(values: np.ndarray) -> np.ndarray:
     """Rows whose products are rank correlations; a row that is the same everywhere is 0."""
-    ranks = stats.rankdata(values, axis=1).astype(np.float32)
+    ranks = stats.rankdata(values, axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(ranks, axis=1, keepdims=True)
     return np.asarray(ranks / np.where(norms > 0, norms, 1))
