@@ -158,10 +158,12 @@ def held_by(
         noisy.append(np.asarray(project(images + size * noise, study.inputs)))
     responses = _responses(study, images, maps)
     shares = [
-        np.mean([_responses(study, each, maps) for each in altered], axis=0) / responses
+        # In double precision, so that the sum doesn't depend on how many images there are.
+        np.mean([_responses(study, each, maps) for each in altered], axis=0, dtype=float)
+        / responses
         for altered in (moved, noisy)
     ]
-    return Held(*shares)
+    return Held(*(values.astype(np.float32) for values in shares))
 
 
 def _responses(study: Study, images: np.ndarray, maps: Sequence[int]) -> np.ndarray:
