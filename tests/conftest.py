@@ -49,6 +49,12 @@ REFERENCE = Path(__file__).parent.parent / "oip.db"
 SHOWN = [0, 3, 7]
 
 
+def runs(study):
+    """How many runs the study's database has."""
+    with study.store.session() as session:
+        return session.connection().exec_driver_sql("SELECT COUNT(*) FROM runs").scalar()
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """A function that lets the first worker make a file or folder, and gives its path to all."""

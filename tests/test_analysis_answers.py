@@ -298,13 +298,6 @@ def test_only_matched_maps_can_keep_their_number():
     assert np.isnan(matching.kept_order(np.array([-1, -1])).share)
 
 
-def test_shares_that_do_not_exist_are_left_out_of_a_mean():
-    means = matching.mean_by(["a", "b", "a", "c"], [0.25, 1.0, float("nan"), float("nan")])
-    assert means["a"] == 0.25
-    assert means["b"] == 1
-    assert np.isnan(means["c"])
-
-
 def test_a_spread_is_of_the_shares_that_exist():
     shares = np.random.default_rng(10).uniform(size=20)
     result = matching.spread([*shares, float("nan")])

@@ -13,7 +13,6 @@ from oiplib.study.answers import (
     compared_layers,
     compared_trainings,
     foreign_losses,
-    kept_by_relation,
     oips_and_classes,
     responses_to_scales,
     shown_before,
@@ -65,17 +64,6 @@ def test_the_thresholds_are_those_of_the_nulls_that_are_shown(finished):
             assert limits["untrained"] == pytest.approx(np.quantile(scores.untrained, QUANTILE))
             assert (scores.shuffled > limits["shuffled"]).mean() <= 1 - QUANTILE + 1 / layer.n_maps
             assert limits["shuffled"] <= scores.shuffled.max()
-
-
-def test_kept_numbers_are_averaged_by_what_the_trainings_differ_in():
-    table = [
-        {"other": "order", "index": 0.5},
-        {"other": "weights", "index": float("nan")},
-        {"other": "order", "index": 1.0},
-    ]
-    kept = kept_by_relation(table)
-    assert kept["order"] == 0.75
-    assert np.isnan(kept["weights"])
 
 
 # Trainings
@@ -170,7 +158,7 @@ def test_classes_are_those_of_the_strongest_images(finished):
     seen, labels = reaction(finished, "data"), finished.dataset().train_labels
     maps = [oip.map for oip in answer.oips]
     n_of_one_class = sum(len(set(labels[seen.top_images[map]])) == 1 for map in maps)
-    assert answer.share_of_one_class == n_of_one_class / len(maps)
+    assert (answer.purity == 1).sum() == n_of_one_class
     assert answer.n_images == seen.top_images.shape[1]
     assert answer.purity_by_chance.mean() < answer.purity.mean()
     ordered = answer.pixels.values[answer.most_alike_first]

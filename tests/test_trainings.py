@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import runs
 
 from oiplib import InputError, Store, Study
 from oiplib.analysis.matching import assigned
@@ -17,11 +18,6 @@ from oiplib.study.trainings import correspondences, limits, partners, summary, t
 @pytest.fixture(scope="module")
 def study(finished):
     return finished
-
-
-def runs(study):
-    with study.store.session() as session:
-        return session.connection().exec_driver_sql("SELECT COUNT(*) FROM runs").scalar()
 
 
 def test_four_trainings_differ_in_pairs(study):

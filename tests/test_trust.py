@@ -5,6 +5,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from conftest import runs
 
 from oiplib import Store, Study
 from oiplib.engine.ascent import climb
@@ -14,11 +15,6 @@ from oiplib.study.replay import start_images
 from oiplib.study.trust import elsewhere, paths_by_layer, trust
 from oiplib.study.unique import PRIORS
 from oiplib.values import ConditionSpec, seed_of, stages_of, start_of
-
-
-def runs(study):
-    with study.store.session() as session:
-        return session.connection().exec_driver_sql("SELECT COUNT(*) FROM runs").scalar()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import runs
 
 from oiplib import Study
 from oiplib.analysis.similarity import similarities
@@ -16,11 +17,6 @@ from oiplib.values import LEGIBLE, STEADY, ConditionSpec
 @pytest.fixture(scope="module")
 def study(finished):
     return finished
-
-
-def runs(study):
-    with study.store.session() as session:
-        return session.connection().exec_driver_sql("SELECT COUNT(*) FROM runs").scalar()
 
 
 def test_each_training_is_asked_under_each_prior(study):

@@ -301,32 +301,6 @@ def spread(shares: Sequence[float]) -> Spread:
     return Spread(math.fsum(values) / len(values), min(values), max(values))
 
 
-def mean_by(groups: Sequence[str], shares: Sequence[float]) -> dict[str, float]:
-    """Mean of some shares in each group, such as the pairs of trainings with one relation.
-
-    Parameters
-    ----------
-    groups : sequence, (n,)
-        To which group each share belongs.
-    shares : sequence, (n,)
-        NaN doesn't count.
-
-    Returns
-    -------
-    dict
-        Group -> mean, in the order in which the groups first appear; NaN where nothing counts.
-
-    Examples
-    --------
-    >>> mean_by(["order", "weights", "order"], [0.5, 0.0, 1.0])
-    {'order': 0.75, 'weights': 0.0}
-    """
-    by_group: dict[str, list[float]] = {}
-    for group, share in zip(groups, shares, strict=True):
-        by_group.setdefault(group, []).append(share)
-    return {group: spread(values).mean for group, values in by_group.items()}
-
-
 def matched_pairs(
     partners: np.ndarray, first_maps: Sequence[int], second_maps: Sequence[int]
 ) -> np.ndarray:

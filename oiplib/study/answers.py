@@ -175,11 +175,6 @@ class OipsAndClasses:
         return self.alike.shape[2]
 
     @property
-    def share_of_one_class(self) -> float:
-        """Share of the maps whose strongest images all show the same class."""
-        return float((self.purity == 1).mean())
-
-    @property
     def most_alike_first(self) -> np.ndarray:
         """The numbers of the OIPs, by their similarity to the nearest image: (n,)."""
         return np.argsort(-self.pixels.values, kind="stable")
@@ -209,22 +204,6 @@ def compared_layers(study: Study) -> list[ComparedLayer]:
         )
         for name, compared in stored_comparisons(study).items()
     ]
-
-
-def kept_by_relation(table: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Of the matched maps the share that keep their number, by what the trainings differ in.
-
-    Parameters
-    ----------
-    table
-        Rows of one or more `ComparedLayer`.
-
-    Returns
-    -------
-    dict
-        ``order``, ``weights``, ``both`` -> the mean over the rows; NaN where no map is matched.
-    """
-    return matching.mean_by([row["other"] for row in table], [row["index"] for row in table])
 
 
 def compared_trainings(study: Study) -> list[ComparedTrainings]:
