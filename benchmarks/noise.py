@@ -20,7 +20,7 @@ from oiplib import Study, scan
 from oiplib.analysis.estimates import Estimate, over_maps
 from oiplib.engine.ascent import climb
 from oiplib.engine.images import project
-from oiplib.study.replay import start_images
+from oiplib.engine.starts import start_images
 from oiplib.study.rows import screening_of
 from oiplib.values import ScanSpec, stages_of
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from oiplib import Study
-from oiplib.study.replay import start_images
+from oiplib.engine.starts import start_images
 from oiplib.values import AscentSpec, stages_of, start_of
 
 SAMPLE = 100

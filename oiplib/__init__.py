@@ -53,6 +53,7 @@ _HOMES = {
     "search.screening": ("merged", "screen"),
     "search.scan": ("scan", "try_fluctuations"),
     "store": ("OipFilter", "Store"),
+    "study.executors": ("Cluster", "Workers"),
     "study.study": ("Study",),
     "study.read": ("Summary",),
 }

@@ -89,7 +89,7 @@ def test_what_a_user_lets_be_ignored_stays_ignored(copy, tmp_path):
 
 def test_what_hangs_on_a_line_ends_when_it_is_cut():
     program = (
-        "from oiplib.publish.lifeline import end_with_input; end_with_input(); "
+        "from oiplib.lifeline import end_with_input; end_with_input(); "
         "import time; print('ready', flush=True); time.sleep(600)"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -101,7 +101,7 @@ def test_what_hangs_on_a_line_ends_when_it_is_cut():
 
 
 def test_what_hangs_on_a_line_may_end_before():
-    program = "from oiplib.publish.lifeline import end_with_input; end_with_input()"
+    program = "from oiplib.lifeline import end_with_input; end_with_input()"
     command = [sys.executable, "-c", program]
     done = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert done.wait(timeout=60) == 0

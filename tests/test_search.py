@@ -26,9 +26,9 @@ from oiplib import (
 )
 from oiplib.engine.ascent import climb
 from oiplib.engine.patterns import cells_of
+from oiplib.engine.starts import start_images
 from oiplib.engine.tf import keras
 from oiplib.search.screening import _strongest, histogram_edges, parts_of
-from oiplib.study.replay import start_images
 from oiplib.values import stages_of
 
 GRID = GridSpec((0.2, 0.8), 3, 3)

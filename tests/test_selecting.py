@@ -9,7 +9,7 @@ import pytest
 from oiplib import InputError, Study
 from oiplib.analysis.selection import missed, missed_at_random
 from oiplib.engine.ascent import ascend
-from oiplib.study.replay import start_images
+from oiplib.engine.starts import start_images
 from oiplib.study.selecting import ROUNDING, WAYS, Way, judged, scan_spec
 from oiplib.values import AscentSpec
 

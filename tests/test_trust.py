@@ -9,9 +9,9 @@ from conftest import runs
 
 from oiplib import Store, Study
 from oiplib.engine.ascent import climb
+from oiplib.engine.starts import start_images
 from oiplib.study.check import problems
 from oiplib.study.conditions import conditions
-from oiplib.study.replay import start_images
 from oiplib.study.trust import elsewhere, paths_by_layer, trust
 from oiplib.study.unique import PRIORS
 from oiplib.values import ConditionSpec, seed_of, stages_of, start_of

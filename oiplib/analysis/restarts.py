@@ -83,11 +83,8 @@ def restart(
     progress
         A progress bar that counts maps.
     """
-    indices = layer.map_array(maps)
-    size = max(1, _BATCHES * layer.batch_size // spec.n_starts)
-    for first in range(0, len(indices), size):
-        group = indices[first : first + size]
-        parts: dict[int, list[Restarts]] = {int(map): [] for map in group}
+    for group in units_of(layer, spec, maps):
+        parts: dict[int, list[Restarts]] = {map: [] for map in group}
         for begin in range(0, spec.tries * spec.n_starts, spec.n_starts):
             lacking = [
                 map
@@ -100,6 +97,18 @@ def restart(
         for map, of_map in parts.items():
             yield _joined(map, of_map, spec.n_starts)
             progress.update(1)
+
+
+def units_of(layer: LayerMaps, spec: NullSpec, maps: Sequence[int]) -> list[list[int]]:
+    """The maps in groups that fill some batches. Each can be restarted on its own."""
+    indices = layer.map_array(maps).tolist()
+    size = max(1, _BATCHES * layer.batch_size // spec.n_starts)
+    return [indices[first : first + size] for first in range(0, len(indices), size)]
+
+
+def unlike_size(layer: LayerMaps, spec: VarietySpec) -> int:
+    """How many maps `unlike` works on together, so that they fill a batch."""
+    return max(1, layer.batch_size // max(1, spec.n_unlike))
 
 
 def unlike(
@@ -135,7 +144,7 @@ def unlike(
         return
     first_trial = spec.tries * spec.n_starts
     trials = range(first_trial, first_trial + spec.n_unlike)
-    size = max(1, layer.batch_size // spec.n_unlike)
+    size = unlike_size(layer, spec)
     for first in range(0, len(restarts), size):
         group, labels = restarts[first : first + size], patterns[first : first + size]
         typical = {

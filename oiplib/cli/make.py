@@ -23,6 +23,7 @@ from ..values import (
 from . import options, tables
 
 if TYPE_CHECKING:
+    from ..study.executors import Executor
     from ..study.study import Study
 
 QUICK_MAPS = "0-7,120"
@@ -102,36 +103,31 @@ def _refuse(why: str, named: Mapping[str, object]) -> None:
 @click.command()
 @click.option("--values", metavar="LIST", help="Grey values in [0, 1], increasing.")
 @click.option("--grid", metavar="RxC", help="Rows and columns of the coarse grid.")
-@click.option("--shard", metavar="K/N", help="Do the K-th of N shares, for several processes.")
 @options.layer
 @options.network
 @options.model
 @options.db
+@options.executor
 def screen(
     values: str | None,
     grid: str | None,
-    shard: str | None,
     layer: str | None,
     network: int | None,
     model: str | None,
     db: str | None,
+    executor: Executor,
 ) -> None:
     """Show all coarse patterns of a grid to all maps of a layer.
 
     Each part is stored when it is finished: a call that was stopped goes on where it stood.
     """
-    study = options.study_of(db, network, layer, model)
+    study = options.study_of(db, network, layer, model, executor=executor)
     patterns = study.spec.scan.grid
     if values is not None:
         patterns = patterns.replace(values=options.numbers(values))
     if grid is not None:
         rows, columns = options.pair(grid.lower(), "x", "no grid: write it like 3x3")
         patterns = GridSpec(patterns.values, rows, columns)
-    if shard is not None:
-        k, n = options.pair(shard, "/", "no shard: write it like 2/4")
-        parts = study.screen_parts(patterns, k - 1, n)
-        tables.say(f"{len(parts)} parts of shard {shard} are stored")
-        return
     screening = study.screening(patterns)
     shares = screening.n_reacting / screening.n_patterns
     silent = [str(map) for map in (shares == 0).nonzero()[0]]
@@ -182,6 +178,7 @@ def screen(
 @options.network
 @options.model
 @options.db
+@options.executor
 def derive(
     maps: str | None,
     objectives: tuple[str, ...],
@@ -195,6 +192,7 @@ def derive(
     network: int | None,
     model: str | None,
     db: str | None,
+    executor: Executor,
 ) -> None:
     """Find OIPs: ascend starts to which maps, or other objectives, respond.
 
@@ -202,7 +200,7 @@ def derive(
     """
     if maps is not None:
         _refuse("--maps names maps already", {"--objective": objectives or None})
-    study = options.study_of(db, network, layer, model)
+    study = options.study_of(db, network, layer, model, executor=executor)
     spec = study.spec
     changes = {
         name: value
@@ -256,8 +254,14 @@ def _say_best_of_objectives(study: Study, asked: list[Objective], prior: Prior) 
 @options.network
 @options.data
 @options.db
+@options.executor
 def compare(
-    maps: str | None, layer: str | None, network: int | None, data: str | None, db: str | None
+    maps: str | None,
+    layer: str | None,
+    network: int | None,
+    data: str | None,
+    db: str | None,
+    executor: Executor,
 ) -> None:
     """Do two trainings find the same filters? Which map corresponds to which.
 
@@ -269,7 +273,7 @@ def compare(
     from ..study.filters import NULLS, shared_filters
     from ..study.trainings import correspondences, partners, summary
 
-    study = options.stored_study(db, network, layer, data)
+    study = options.stored_study(db, network, layer, data, executor)
     indices = study.check_maps(maps) if maps is not None else []
     layers = correspondences(study)
     tables.say(
@@ -302,6 +306,7 @@ def compare(
 @options.network
 @options.data
 @options.db
+@options.executor
 def run(
     notebooks: tuple[str, ...],
     maps: str | None,
@@ -310,13 +315,14 @@ def run(
     network: int | None,
     data: str | None,
     db: str | None,
+    executor: Executor,
 ) -> None:
     """Execute notebooks (all by default) with papermill."""
     from ..publish.notebooks import run as run_notebooks
     from ..study.chapters import NOTEBOOKS, prepare
 
     files.check_target(out, "folder")
-    study = options.study_of(db, network, layer, data=data)
+    study = options.study_of(db, network, layer, data=data, executor=executor)
     names = notebooks or NOTEBOOKS
     indices = prepare(study, names, maps)  # once, not by several notebooks at the same time
     n = run_notebooks(study, Path(out), names, indices)
@@ -331,6 +337,7 @@ def run(
 @options.network
 @options.data
 @options.db
+@options.executor
 def book(
     maps: str | None,
     site: str,
@@ -338,12 +345,13 @@ def book(
     network: int | None,
     data: str | None,
     db: str | None,
+    executor: Executor,
 ) -> None:
     """Build the site from the database."""
     from ..publish.book import build, check_site
 
     check_site(Path(site))
-    study = options.stored_study(db, network, layer, data)
+    study = options.stored_study(db, network, layer, data, executor)
     shown = maps if maps is not None else study.searched_maps() or None
     executed, built = build(study, Path(site), shown)
     tables.say(
@@ -367,6 +375,7 @@ def book(
 )
 @options.db
 @click.option("--site", default="site", show_default=True, metavar="DIR")
+@options.executor
 def reproduce(
     quick: bool,
     seed: int,
@@ -377,6 +386,7 @@ def reproduce(
     network: int | None,
     db: str | None,
     site: str,
+    executor: Executor,
 ) -> None:
     """The main job: from nothing to the database and the site.
 
@@ -392,7 +402,8 @@ def reproduce(
     check_site(Path(site))
     if maps is None and quick:
         maps = QUICK_MAPS
-    study = _study_to_reproduce(db, StudySpec.of(seed, quick), dataset, data, layer, network)
+    spec = StudySpec.of(seed, quick)
+    study = _study_to_reproduce(db, spec, dataset, data, layer, network, executor)
 
     def say(stage: Stage) -> None:
         tables.say(f"{stage.name:13} {stage.result} ({stage.seconds:.0f} s)")
@@ -423,14 +434,16 @@ def _study_to_reproduce(
     data: str | None,
     layer: str | None,
     network: int | None,
+    executor: Executor,
 ) -> Study:
     """The searches of a spec, of a network that is to be trained or is stored."""
     from ..study.study import Study
 
     if network is None:
         cnn = spec.cnn if dataset is None else spec.cnn.replace(dataset=dataset)
-        return Study(db, spec.replace(cnn=cnn, layer=layer or spec.layer), data=data)
+        asked = spec.replace(cnn=cnn, layer=layer or spec.layer)
+        return Study(db, asked, data=data, executor=executor)
     _refuse("a stored network has its own", {"--dataset": dataset})
-    stored = options.stored_study(db, network, layer, data)
+    stored = options.stored_study(db, network, layer, data, executor)
     searches = {name: getattr(spec, name) for name in ("trials", "scan", "variety", "compared")}
     return stored.replace(**searches)

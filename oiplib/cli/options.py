@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from ..values import parse_ranges
 
 if TYPE_CHECKING:
     from ..store import OipFilter
+    from ..study.executors import Executor
     from ..study.study import Study
 
 
@@ -80,6 +82,37 @@ data = click.option(
 )
 
 
+def executor(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where units of work are computed; the command gets an `Executor`."""
+
+    @click.option(
+        "--workers",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Compute in N processes [default: in this one].",
+    )
+    @click.option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Compute on a Dask cluster: its scheduler, such as tcp://10.0.0.5:8786, or local.",
+    )
+    @functools.wraps(command)
+    def opened(*args: Any, workers: int | None, cluster: str | None, **options: Any) -> Any:
+        from ..study.executors import Cluster, Here, Workers
+
+        if workers is not None and cluster is not None:
+            raise InputError("--workers and --cluster name two places: choose one of them")
+        place: Executor = Here()
+        if workers is not None:
+            place = Workers(workers)
+        elif cluster is not None:
+            place = Cluster(cluster)
+        with place:
+            return command(*args, executor=place, **options)
+
+    return opened
+
+
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options by which OIPs are chosen; `oip_filter` makes an `OipFilter` of them."""
     options = [
@@ -130,23 +163,28 @@ def study_of(
     layer: str | None,
     model: str | None = None,
     data: str | None = None,
+    executor: Executor | None = None,
 ) -> Study:
     """The study that the options describe: of a stored network, or of a model to take in."""
     from ..study.study import Study
 
     if model is not None and network is not None:
         raise InputError("--model and --network name two networks: choose one of them")
-    return Study(db, network=network, layer=layer, data=data, model=model)
+    return Study(db, network=network, layer=layer, data=data, model=model, executor=executor)
 
 
 def stored_study(
-    db: str | None, network: int | None, layer: str | None, data: str | None = None
+    db: str | None,
+    network: int | None,
+    layer: str | None,
+    data: str | None = None,
+    executor: Executor | None = None,
 ) -> Study:
     """A study of a database that must exist already."""
     from ..store import Store
     from ..study.study import Study
 
-    return Study(Store(db), network=network, layer=layer, data=data)
+    return Study(Store(db), network=network, layer=layer, data=data, executor=executor)
 
 
 def size(text: str) -> tuple[int, int]:

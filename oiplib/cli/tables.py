@@ -104,7 +104,7 @@ def draw(oip: Oip, path: str, title: str, caption: str) -> None:
 
     frames, steps = oip.frames, oip.report_steps
     if not len(frames):  # only the best of a search keeps them
-        from ..study.replay import start_images
+        from ..engine.starts import start_images
 
         start = start_images([start_of(oip.start)], oip.image.shape, oip.inputs)
         frames, steps = np.stack([start[0], oip.image]), np.array([0, oip.steps])

@@ -115,7 +115,7 @@ def _jupyter_book(source: Path, work: Path) -> Path:
     output = work / "build"
     shutil.rmtree(output, ignore_errors=True)
     program = (
-        "from oiplib.publish.lifeline import end_with_input; end_with_input(); "
+        "from oiplib.lifeline import end_with_input; end_with_input(); "
         "from jupyter_book.cli.main import main; main()"
     )
     command = [sys.executable, "-c", program, "build", "-W", "--keep-going", "-q"]

@@ -23,7 +23,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import default
 
-from .lifeline import end_with_parent
+from ..lifeline import end_with_parent
 
 #: The modules that the copied process has imported. Importing them computes nothing.
 PRELOADED = (

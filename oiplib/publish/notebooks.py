@@ -22,12 +22,12 @@ import nbformat
 
 from ..errors import InputError, OipError
 from ..files import check_target
+from ..lifeline import end_with
 from ..progress import bar
 from ..study.chapters import MAP_CHAPTER, NOTEBOOKS, needs_of
 from ..study.study import Study
 from ..values import Maps
 from . import words
-from .lifeline import end_with
 
 #: A folder for unfinished notebooks, among the executed ones.
 SCRATCH = ".oip-scratch"

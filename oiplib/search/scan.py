@@ -85,6 +85,7 @@ def scan(
     maps: Sequence[int],
     screening: Screening | None = None,
     progress: Any = SILENT,
+    starts: Sequence[np.ndarray] = (),
 ) -> Iterator[MapScan]:
     """Scan the patterns of a grid for starts of some maps' OIPs.
 
@@ -101,6 +102,8 @@ def scan(
         That of `spec.screening`, if it is at hand; only the race needs it.
     progress
         A progress bar that counts maps.
+    starts
+        For each map the patterns that race, if they are chosen already: its `race_starts`.
 
     Yields
     ------
@@ -113,10 +116,34 @@ def scan(
         return _article_scan(layer, spec, map_indices, progress)
     if spec.responding:
         starts = _responding_starts(layer, spec, map_indices)
-    else:
-        screening = screening or screen(layer, spec.screening)
-        starts = [_race_starts(spec, map, screening) for map in map_indices.tolist()]
+    elif not starts:
+        starts = race_starts(spec, map_indices.tolist(), screening or screen(layer, spec.screening))
     return _race(layer, spec, map_indices, starts, progress)
+
+
+def units_of(layer: Responding, spec: TrialSpec | ScanSpec, maps: Sequence[int]) -> list[list[int]]:
+    """The maps in groups that fill a layer's batches. Each can be searched on its own."""
+    size = _trials_size(layer, spec) if isinstance(spec, TrialSpec) else _scan_size(layer, spec)
+    return [group.tolist() for group in _groups(layer.map_array(maps), size)]
+
+
+def race_starts(spec: ScanSpec, maps: Sequence[int], screening: Screening) -> list[np.ndarray]:
+    """The patterns that race for each map: half by strength and difference, half at random.
+
+    Parameters
+    ----------
+    spec
+        The race.
+    maps
+        Which maps.
+    screening
+        That of `spec.screening`.
+
+    Returns
+    -------
+    list of int64, (n,)
+    """
+    return [_race_starts(spec, int(map), screening) for map in maps]
 
 
 def try_fluctuations(
@@ -127,7 +154,7 @@ def try_fluctuations(
     Parameters, and what is yielded, are as in `scan`. Where no OIPs are kept, there are no
     finalists, and a second rung has the losses with which the ascents ended.
     """
-    for group in _groups(layer.map_array(maps), 2 * layer.batch_size // spec.n_trials):
+    for group in _groups(layer.map_array(maps), _trials_size(layer, spec)):
         starts = [
             FluctuationStart(spec.fluctuation, int(map), trial)
             for map in group
@@ -163,15 +190,14 @@ def try_fluctuations(
 
 
 def _race(
-    layer: Responding, spec: ScanSpec, maps: np.ndarray, starts: list[np.ndarray], progress: Any
+    layer: Responding, spec: ScanSpec, maps: np.ndarray, starts: Sequence[np.ndarray], progress: Any
 ) -> Iterator[MapScan]:
     """Starts climb in rungs, the weaker dropped at each; batches are filled across maps.
 
     A start's second rung begins where its first ended. Any start may become a finalist,
     whether the map responds to it or not: the first rung climbs the pre-activation.
     """
-    # So many maps race together that even the last rung fills batches.
-    for places in _groups(np.arange(len(maps)), layer.batch_size // spec.rungs[-1].n_starts):
+    for places in _groups(np.arange(len(maps)), _scan_size(layer, spec)):
         group = maps[places]
         indices = np.concatenate([starts[i] for i in places])
         owners = np.repeat(group, [len(starts[i]) for i in places])
@@ -259,7 +285,7 @@ def _article_scan(
     select, final = spec.rungs
     blocks = distinct_blocks(spec.grid, size=block_size(layer.image_shape))
     candidates = _candidates(layer, spec, maps, blocks)
-    for group in _groups(np.arange(len(maps)), layer.batch_size // max(1, final.n_starts)):
+    for group in _groups(np.arange(len(maps)), _scan_size(layer, spec)):
         indices = np.concatenate([candidates[i] for i in group])
         owners = np.concatenate([np.full(len(candidates[i]), maps[i]) for i in group])
         losses = _losses_of_patterns(layer, spec, indices, owners)
@@ -344,6 +370,15 @@ def _movable(layer: Responding, responses: np.ndarray) -> np.ndarray:
 def _best(candidates: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
     """The n candidates with the largest losses, largest first."""
     return candidates[np.argsort(-losses[candidates], kind="stable")][:n]
+
+
+def _trials_size(layer: Responding, spec: TrialSpec) -> int:
+    return 2 * layer.batch_size // spec.n_trials
+
+
+def _scan_size(layer: Responding, spec: ScanSpec) -> int:
+    """So many maps are scanned together that even the last rung fills batches."""
+    return layer.batch_size // max(1, spec.rungs[-1].n_starts)
 
 
 def _groups(maps: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, undefer
 
 from ..processes import this_process, was_killed
 from .answers import Baseline, Condition, Correspondence, Null, Reaction, Variety
+from .leases import Leases
 from .reader import Reader, same_row, screenings_of
 from .sound import all_rows, check_image, check_target
 from .tables import Layer, Network, Oip, Run, Scan, Screening, StoredStudy
@@ -44,6 +45,11 @@ class Store(Reader):
         super().__init__(target, create)
         if create:
             self.end_killed_runs()
+
+    @contextmanager
+    def leases(self) -> Iterator[Leases]:
+        """Placeholder."""
+        yield Leases()
 
     def add(self, *rows: Network | Screening | Reaction | Null | Variety | Condition) -> int:
         """Store finished results, all or nothing; returns how many weren't stored already."""

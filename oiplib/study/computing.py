@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OipError
+from ..progress import bar
 from ..store import Network, Store
 from ..values import Maps, Objective, Spec, StudySpec, map_list
 from . import networks
+from .executors import Executor, Here
 from .read import Findings
 from .runs import running
+from .units import PackedNetwork, Subject
+from .work import LOOK_ELSEWHERE, Item, Work, carry_out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,9 +34,12 @@ class Computing(Findings):
     ----------
     is_part
         Whether another study needs this one. Then it isn't noted as what was asked.
+    executor
+        Where units of work are computed.
     """
 
     is_part: bool
+    executor: Executor
 
     def __init__(
         self,
@@ -38,8 +47,9 @@ class Computing(Findings):
         spec: StudySpec,
         network: int | None = None,
         data: str | os.PathLike[str] | None = None,
+        executor: Executor | None = None,
     ) -> None:
-        vars(self).update(is_part=False)
+        vars(self).update(is_part=False, executor=executor or Here())
         super().__init__(store, spec, network, data)
 
     def train(self) -> Network:
@@ -75,6 +85,56 @@ class Computing(Findings):
         """The layer's maps as a function of images."""
 
         return self.engine_of(self.spec.layer)
+
+    @property
+    def subject(self) -> Subject:
+        """The network as units of work take it."""
+
+        def packed() -> PackedNetwork:
+            row = self.network
+            return PackedNetwork(row.architecture, row.weights, row.inputs)
+
+        return Subject(self.network.sha256, lambda: self.engine_of, packed)
+
+    def carry_out(
+        self,
+        work: Work[Item],
+        title: str,
+        counted: str,
+        size: Callable[[Item], int] = lambda item: 1,
+        done: int = 0,
+    ) -> None:
+        """Compute units of work and store them, with a progress bar.
+
+        Parameters
+        ----------
+        work
+            What is to be done.
+        title, counted
+            Of the bar: what is done, and what is counted.
+        size
+            How many of these an item is.
+        done
+            How many were done earlier.
+        """
+        total = done + sum(size(item) for group in work.groups for item in group)
+        with bar(total, title, counted, done) as progress:
+            carry_out(self.executor, self.store, work, progress, size)
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """While this goes on, no other driver of the database does the same; waits for one.
+
+        Parameters
+        ----------
+        what
+            What is done; the network and the layer needn't be named.
+        """
+        with self.store.leases() as leases:
+            text = f"{what}|{self.network.sha256}|{self.layer.name}"
+            while not leases.take(text):
+                time.sleep(LOOK_ELSEWHERE)
+            yield
 
     def target(self, objective: Objective) -> Target:
         """An objective as a function of images."""

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..analysis.paths import Path, path
-from ..progress import bar
 from ..store import Condition, Oip, Store
 from ..values import ConditionSpec, Maps, seed_of, stages_of, start_of
 from .answers import MOST_COMPARED, spread
 from .legible import held_by
 from .questions import earlier_layers, reaction
-from .replay import start_images
 from .study import Study
 from .unique import PRIORS
+from .units import MovedUnit
+from .work import Work
 
 #: An image that correlates with another one better than this shows the same.
 SAME = 0.99
@@ -97,7 +97,11 @@ def conditions(
     for of_prior in best.values():
         missing = [oip for oip in of_prior.values() if oip.id not in stored]
         if missing:
-            _test(study, spec, missing)
+            with study.alone(f"trust|{spec.sha256}"):
+                done = study.store.conditions([oip.id for oip in missing], spec.sha256)
+                missing = [oip for oip in missing if oip.id not in done]
+                if missing:
+                    _test(study, spec, missing)
     stored = study.store.conditions(ids, spec.sha256)
     return {
         name: {map: Tested(oip, stored[oip.id]) for map, oip in of_prior.items()}
@@ -182,58 +186,38 @@ def _climbed_again(
     study: Study, spec: ConditionSpec, oips: Sequence[Oip]
 ) -> Mapping[int, tuple[np.ndarray, np.ndarray]]:
     """By id of an OIP: losses from moved starts, and how the images correlate with the OIP."""
-    n_each = len(spec.moves) * spec.n_draws
-    same_climb: dict[str, list[Oip]] = {}
+    n_each, layer = len(spec.moves) * spec.n_draws, study.layer.name
+    by_id = {oip.id: oip for oip in oips}
+    same_climb: dict[str, list[int]] = {}
     for oip in oips:
-        same_climb.setdefault(json.dumps(oip.spec, sort_keys=True), []).append(oip)
+        same_climb.setdefault(json.dumps(oip.spec, sort_keys=True), []).append(oip.id)
+    size = max(1, _GROUP // n_each)
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    with bar(len(oips) * n_each, "Moved starts", "ascents") as progress:
-        for group in same_climb.values():
-            size = max(1, _GROUP // n_each)
-            for first in range(0, len(group), size):
-                part = group[first : first + size]
-                found |= _from_moved(study, spec, part)
-                progress.update(len(part) * n_each)
-    return found
 
+    def unit(group: tuple[int, ...]) -> MovedUnit:
+        moved = [by_id[id] for id in group]
+        return MovedUnit(
+            layer,
+            spec,
+            maps=tuple(oip.of_map for oip in moved),
+            starts=tuple(start_of(oip.start) for oip in moved),
+            stages=stages_of(moved[0].spec),
+            oips=np.array([oip.image for oip in moved]),
+        )
 
-def _from_moved(
-    study: Study, spec: ConditionSpec, oips: Sequence[Oip]
-) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    from ..engine.ascent import climb
-    from ..engine.fluctuations import joining
-    from ..engine.images import project
+    def keep(group: tuple[int, ...], of_oips: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        found.update(zip(group, of_oips, strict=True))
 
-    starts = [start_of(oip.start) for oip in oips]
-    seeds = np.array([seed_of(start) for start in starts], np.uint64)
-    images = start_images(starts, study.engine.image_shape, study.inputs)
-    shape = (len(spec.moves), spec.n_draws, *images.shape[1:])
-    sizes = np.array(spec.moves, np.float32).reshape(-1, 1, 1, 1, 1)
-    moved = []
-    for image, seed in zip(images, seeds, strict=True):  # whatever stands beside it
-        noise = np.random.default_rng([spec.seed, int(seed)]).standard_normal(shape, np.float32)
-        moved.append(image + sizes * image.std() * noise)
-    n_each = len(spec.moves) * spec.n_draws
-    flat = np.array(moved).reshape(-1, *images.shape[1:])
-    ascents = climb(
-        study.engine,
-        np.asarray(project(flat, study.inputs)),
-        np.repeat([oip.of_map for oip in oips], n_each),
-        stages_of(oips[0].spec),
-        seeds=np.repeat(seeds, n_each),
-        joining=joining([start for start in starts for _ in range(n_each)], images.shape[1:]),
+    work = Work(
+        name=f"moved|{study.network.sha256}|{layer}|{spec.sha256}",
+        subject=study.subject,
+        groups=[
+            tuple(ids[first : first + size])
+            for ids in same_climb.values()
+            for first in range(0, len(ids), size)
+        ],
+        unit=unit,
+        keep=keep,
     )
-    losses = ascents.losses.reshape(len(oips), *shape[:2])
-    ends = ascents.images.reshape(len(oips), *shape[:2], -1)
-    return {
-        oip.id: (losses[i], _correlation(ends[i], oip.image.ravel())) for i, oip in enumerate(oips)
-    }
-
-
-def _correlation(images: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Of images (..., pixels) with one (pixels,): (...), float32; 0 where one is even."""
-    images, image = images.astype(float), image.astype(float)
-    centred, of_image = images - images.mean(axis=-1, keepdims=True), image - image.mean()
-    norms = np.linalg.norm(centred, axis=-1) * np.linalg.norm(of_image)
-    # Rounded, as the sum's order depends on how many images there are.
-    return np.round((centred @ of_image) / np.where(norms > 0, norms, 1), 6).astype(np.float32)
+    study.carry_out(work, "Moved starts", "ascents", size=lambda id: n_each)
+    return found

@@ -10,6 +10,8 @@ from ..store import Layer
 from ..values import Objective, ScanSpec, TrialSpec
 from . import rows
 from .computing import Computing
+from .units import ObjectiveUnit
+from .work import Work
 
 if TYPE_CHECKING:
     from ..search.scan import MapScan
@@ -31,11 +33,22 @@ def search(
     if study.store.is_scanned(layer.id, str(objective), spec.sha256):
         return []
     kind = "select" if spec.origin == "selection" else "derive"
+    text = str(objective)
     with study.running(kind, spec) as run_id:
-        scan = found(study, spec, objective, f"{title}, {objective}")
-        row = rows.scan_row(scan, spec, layer, run_id, objective)
-        oips = rows.oip_rows(scan, spec, layer, run_id, objective)
-        study.store.add_scans([row], oips)
+
+        def keep(group: tuple[str, ...], scan: MapScan) -> None:
+            row = rows.scan_row(scan, spec, layer, run_id, objective)
+            study.store.add_scans([row], rows.oip_rows(scan, spec, layer, run_id, objective))
+
+        work = Work(
+            name=f"search|{study.network.sha256}|{spec.sha256}",
+            subject=study.subject,
+            groups=[(text,)],
+            unit=lambda group: ObjectiveUnit(spec, objective),
+            keep=keep,
+            stored=lambda: [text] if study.store.is_scanned(layer.id, text, spec.sha256) else [],
+        )
+        study.carry_out(work, f"{title}, {objective}", "objectives")
     return [0]
 
 
@@ -50,19 +63,11 @@ def layer_of(study: Computing, objective: Objective) -> Layer:
 def found(
     study: Computing, spec: TrialSpec | ScanSpec, objective: Objective, title: str
 ) -> MapScan:
-    """What a search finds for one objective; nothing is stored."""
-    from ..search import scan
-    from ..search.screening import screen
+    """What a search finds here for one objective; nothing is stored.
 
-    target = study.target(objective)
-    if isinstance(spec, TrialSpec):
-        with bar(1, title, "objectives") as progress:
-            return next(scan.try_fluctuations(target, spec, [0], progress))
-    screening = None
-    if spec.strategy == "race":
-        with bar(spec.grid.n_patterns, f"Screening, {objective}", "patterns") as progress:
-            screening = screen(target, spec.screening, progress=progress)
+    The objective may be a function of the user's own, which can't be sent anywhere.
+    """
     with bar(1, title, "objectives") as progress:
-        raced = next(scan.scan(target, spec, [0], screening, progress))
-    rows.check_finite(raced, objective)
-    return raced
+        scan = ObjectiveUnit(spec, objective).compute(study.engine_of, progress)
+    rows.check_finite(scan, objective)
+    return scan

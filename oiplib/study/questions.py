@@ -17,9 +17,11 @@ from ..store import Null, Reaction, Variety
 from ..values import FluctuationStart, Inputs, Maps, ReactionSpec
 from . import rows
 from .study import Study
+from .units import RestartUnit, UnlikeUnit
+from .work import Work
 
 if TYPE_CHECKING:
-    from ..analysis.restarts import Restarts
+    from ..analysis.restarts import Restarts, Unlike
 
 # The kind of a layer that has a stored OIP in its own right (article XII).
 _CONVOLUTION = "Conv2D"
@@ -48,8 +50,11 @@ def reaction(study: Study, kind: str) -> Reaction:
     study.train()
     stored = study.store.reaction(study.layer.id, spec.sha256)
     if stored is None:
-        _react(study, spec)
-        stored = study.store.reaction(study.layer.id, spec.sha256)
+        with study.alone(f"reaction|{spec.sha256}"):
+            stored = study.store.reaction(study.layer.id, spec.sha256)
+            if stored is None:
+                _react(study, spec)
+                stored = study.store.reaction(study.layer.id, spec.sha256)
         assert stored is not None
     return stored
 
@@ -60,7 +65,11 @@ def null(study: Study) -> Null:
     It comes from restarts of all maps of the layer, whichever are asked for.
     """
     study.train()
-    return _stored_null(study) or _new_null(study, _restarts(study, range(study.layer.n_maps)))
+    stored = _stored_null(study)
+    if stored is None:
+        with study.alone(f"null|{study.spec.variety.null.sha256}"):
+            stored = _stored_null(study) or _new_null(study, _restarts(study))
+    return stored
 
 
 def varieties(study: Study, maps: Maps = None) -> dict[int, Variety]:
@@ -74,20 +83,11 @@ def varieties(study: Study, maps: Maps = None) -> dict[int, Variety]:
     """
     indices = study.check_maps(maps)
     study.train()
-    restarts: list[Restarts] | None = None
-    of_layer = _stored_null(study)
-    if of_layer is None:
-        restarts = _restarts(study, range(study.layer.n_maps))
-        of_layer = _new_null(study, restarts)
-    spec = study.spec.variety
-    stored = study.store.varieties(study.layer.id, spec.sha256)
-    excitable = of_layer.n_starts > 1
-    missing = [map for map in indices if excitable[map] and map not in stored]
-    if missing and excitable.sum() > 1:
-        of_maps = [restarts[map] for map in missing] if restarts else _restarts(study, missing)
-        _explore(study, of_maps, of_layer)
-        stored = study.store.varieties(study.layer.id, spec.sha256)
-    return {map: stored[map] for map in indices if map in stored}
+    stored = _stored_varieties(study, indices)
+    if stored is None:
+        with study.alone(f"varieties|{study.spec.variety.sha256}"):
+            stored = _stored_varieties(study, indices) or _new_varieties(study, indices)
+    return stored
 
 
 def map_table(study: Study, maps: Maps = None) -> list[dict[str, Any]]:
@@ -222,11 +222,54 @@ def _stored_null(study: Study) -> Null | None:
     return study.store.null(study.layer.id, study.spec.variety.null.sha256)
 
 
-def _restarts(study: Study, maps: Sequence[int]) -> list[Restarts]:
-    from ..analysis.restarts import restart
+def _stored_varieties(study: Study, maps: Sequence[int]) -> dict[int, Variety] | None:
+    """What is stored of some maps; None where something is missing."""
+    of_layer = _stored_null(study)
+    if of_layer is None:
+        return None
+    stored = study.store.varieties(study.layer.id, study.spec.variety.sha256)
+    excitable = of_layer.n_starts > 1
+    if excitable.sum() > 1 and any(excitable[map] and map not in stored for map in maps):
+        return None
+    return {map: stored[map] for map in maps if map in stored}
 
-    with bar(len(maps), "Restarts", "maps") as progress:
-        return list(restart(study.engine, study.spec.variety.null, maps, progress))
+
+def _new_varieties(study: Study, maps: Sequence[int]) -> dict[int, Variety]:
+    """Compute and store what isn't stored of some maps, the null of the layer too."""
+    of_layer, restarts = _stored_null(study), None
+    if of_layer is None:
+        restarts = _restarts(study)
+        of_layer = _new_null(study, restarts)
+    spec, excitable = study.spec.variety, of_layer.n_starts > 1
+    stored = study.store.varieties(study.layer.id, spec.sha256)
+    missing = [map for map in maps if excitable[map] and map not in stored]
+    if missing and excitable.sum() > 1:
+        of_maps = [restarts[map] for map in missing] if restarts else _restarts(study, missing)
+        _explore(study, of_maps, of_layer)
+        stored = study.store.varieties(study.layer.id, spec.sha256)
+    return {map: stored[map] for map in maps if map in stored}
+
+
+def _restarts(study: Study, some: Sequence[int] | None = None) -> list[Restarts]:
+    """Restarts of some maps; of all by default."""
+    maps = range(study.layer.n_maps) if some is None else some
+    from ..analysis.restarts import units_of
+
+    spec, layer = study.spec.variety.null, study.layer.name
+    found: dict[int, Restarts] = {}
+
+    def keep(group: tuple[int, ...], of_maps: list[Restarts]) -> None:
+        found.update(zip(group, of_maps, strict=True))
+
+    work = Work(
+        name=f"restart|{study.network.sha256}|{layer}|{spec.sha256}",
+        subject=study.subject,
+        groups=[tuple(group) for group in units_of(study.engine, spec, maps)],
+        unit=lambda group: RestartUnit(layer, spec, group),
+        keep=keep,
+    )
+    study.carry_out(work, "Restarts", "maps")
+    return [found[map] for map in maps]
 
 
 def _new_null(study: Study, restarts: list[Restarts]) -> Null:
@@ -268,7 +311,6 @@ def _new_null(study: Study, restarts: list[Restarts]) -> Null:
 def _explore(study: Study, restarts: list[Restarts], of_layer: Null) -> None:
     """Compute and store how different the patterns of some maps are."""
     from ..analysis import variety
-    from ..analysis.restarts import unlike
 
     engine, spec, limit = study.engine, study.spec.variety, of_layer.threshold
     with study.running("restart", spec) as run_id:
@@ -283,8 +325,7 @@ def _explore(study: Study, restarts: list[Restarts], of_layer: Null) -> None:
             variety.patterns(of_pairs, len(of_map.starts), limit)
             for of_pairs, of_map in zip(peaks, restarts, strict=True)
         ]
-        with bar(len(restarts), "Unlike these", "maps") as progress:
-            others = list(unlike(engine, spec, restarts, peaks, patterns, limit, progress))
+        others = _unlike(study, restarts, peaks, patterns, limit)
         new_rows = [
             rows.variety_row(
                 spec, of_map, (pixels[k], features[k]), patterns[k], others[k], of_layer, run_id
@@ -292,3 +333,41 @@ def _explore(study: Study, restarts: list[Restarts], of_layer: Null) -> None:
             for k, of_map in enumerate(restarts)
         ]
         study.store.add(*new_rows)
+
+
+def _unlike(
+    study: Study,
+    restarts: Sequence[Restarts],
+    peaks: Sequence[np.ndarray],
+    patterns: Sequence[np.ndarray],
+    limit: float,
+) -> list[Unlike]:
+    """Ascents of each map that were kept away from its patterns."""
+    from ..analysis.restarts import unlike_size
+
+    spec, layer = study.spec.variety, study.layer.name
+    size, found = unlike_size(study.engine, spec), dict[int, "Unlike"]()
+
+    def unit(group: tuple[int, ...]) -> UnlikeUnit:
+        return UnlikeUnit(
+            layer,
+            spec,
+            restarts=tuple(restarts[k] for k in group),
+            peaks=tuple(peaks[k] for k in group),
+            patterns=tuple(patterns[k] for k in group),
+            threshold=limit,
+        )
+
+    def keep(group: tuple[int, ...], of_maps: list[Unlike]) -> None:
+        found.update(zip(group, of_maps, strict=True))
+
+    places = range(len(restarts))
+    work = Work(
+        name=f"unlike|{study.network.sha256}|{layer}|{spec.sha256}",
+        subject=study.subject,
+        groups=[tuple(places[first : first + size]) for first in places[::size]],
+        unit=unit,
+        keep=keep,
+    )
+    study.carry_out(work, "Unlike these", "maps")
+    return [found[k] for k in places]

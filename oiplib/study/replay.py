@@ -19,9 +19,6 @@ from ..progress import bar
 from ..store import Oip, Store
 from ..values import (
     Channel,
-    FluctuationStart,
-    Inputs,
-    Start,
     may_take,
     objective_of,
     seed_of,
@@ -130,6 +127,7 @@ def differences(store: Store, ids: Sequence[int]) -> dict[str, tuple[Any, Any]]:
 def _again(engine: Responding, oips: Sequence[Oip]) -> Iterator[Replay]:
     from ..engine.ascent import climb
     from ..engine.fluctuations import joining
+    from ..engine.starts import start_images
 
     for oip in oips:
         _check_steps(oip)
@@ -166,21 +164,3 @@ def _check_steps(oip: Oip) -> None:
     if len(oip.trace) != oip.steps + 1 or not may_take(stages, oip.steps, oip.stop_reason):
         n_steps = sum(stage.n_epochs - 1 for stage in stages)
         raise OipError(f"{oip.row_name}: it took {oip.steps} steps, and its ascents have {n_steps}")
-
-
-def start_images(
-    starts: Sequence[Start], shape: tuple[int, int, int], inputs: Inputs
-) -> np.ndarray:
-    """The images of some starts, from their numbers: (n, height, width, channels)."""
-    from ..engine.fluctuations import fluctuation_images
-    from ..engine.images import from_standard
-    from ..engine.patterns import pattern_images
-
-    images = np.empty((len(starts), *shape), np.float32)
-    for i, start in enumerate(starts):
-        if isinstance(start, FluctuationStart):
-            images[i] = fluctuation_images([start], shape)[0]
-        else:
-            pattern = np.array([start.index])
-            images[i] = pattern_images(start.grid, pattern, shape, start.noise, start.seed)[0]
-    return from_standard(images, inputs)

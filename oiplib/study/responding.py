@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session, undefer
 
 from ..store import Layer, Oip, Screening
 from ..values import ScreeningSpec, objective_of, start_of
-from .replay import start_images
 from .study import Study
 
 # How far a response may be from the one that is stored, relative to the mean size of the map's
@@ -102,6 +101,8 @@ def _wrong_screenings(study: Study, session: Session, sound: Collection[int]) ->
 def _wrong_losses(study: Study, oips: list[Oip]) -> Iterator[str]:
     """Which losses aren't those of the image and its start, and whose start had no gradient."""
     images = np.array([oip.image for oip in oips])
+    from ..engine.starts import start_images
+
     starts = start_images([start_of(oip.start) for oip in oips], images.shape[1:], study.inputs)
     for of_what, shown, stored in (
         ("its loss", images, [oip.loss for oip in oips]),

@@ -47,14 +47,21 @@ def environment() -> dict[str, Any]:
     from ..engine import network
 
     return {
-        "python": platform.python_version(),
         "platform": platform.platform(),
-        **{name: _version(name) for name in _PACKAGES},
+        **package_versions(),
         "device": network.device(),
         "threads": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "git_commit": _git_commit(),
+    }
+
+
+def package_versions() -> dict[str, str | None]:
+    """The versions of Python and of the packages that results hang on."""
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
     }
 
 

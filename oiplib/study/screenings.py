@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from ..progress import bar
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
 from ..store import Screening
 from ..values import ScreeningSpec
 from . import rows
 from .computing import Computing
+from .units import ScreeningUnit
+from .work import Work
+
+if TYPE_CHECKING:
+    from ..search import screening as search
+
+# The first pattern of a part of a grid, and the one after its last.
+_Part = tuple[int, int]
 
 
 def screened(study: Computing, spec: ScreeningSpec) -> Screening:
@@ -14,31 +24,71 @@ def screened(study: Computing, spec: ScreeningSpec) -> Screening:
     study.train()
     whole = (0, spec.grid.n_patterns)
     stored = study.store.screening(study.layer.id, spec.sha256, whole)
-    return stored or _merged(study, spec, screened_parts(study, spec))
+    return stored or _merged(study, spec, _screened_parts(study, spec))
 
 
-def screened_parts(
-    study: Computing, spec: ScreeningSpec, shard: int = 0, n_shards: int = 1
-) -> list[tuple[int, int]]:
-    """Screen the parts of a shard that aren't yet; each is stored when it is finished."""
+def not_stored(study: Computing, spec: ScreeningSpec) -> search.Screening:
+    """The layer's responses to all distinct patterns of a grid; nothing is stored."""
     from ..search import screening
 
-    study.train()
-    parts = screening.parts_of(spec.grid)[shard::n_shards]
-    stored = study.store.screened_parts(study.layer.id, spec.sha256)
+    found: dict[_Part, search.Screening] = {}
+    parts = screening.parts_of(spec.grid)
+
+    def keep(group: tuple[_Part, ...], part: search.Screening) -> None:
+        found[group[0]] = part
+
+    work = _work(study, spec, parts, keep)
+    study.carry_out(work, "Screening", "patterns", _length)
+    return screening.merged([found[part] for part in parts], spec.n_top)
+
+
+def _screened_parts(study: Computing, spec: ScreeningSpec) -> list[_Part]:
+    """Screen the parts of a grid that aren't yet, and return all; each is stored when finished."""
+    from ..search import screening
+
+    layer = study.layer
+    parts = screening.parts_of(spec.grid)
+    stored = study.store.screened_parts(layer.id, spec.sha256)
     missing = [part for part in parts if part not in stored]
     if not missing or (0, spec.grid.n_patterns) in stored:
         return parts
-    total = sum(last - first for first, last in parts)
-    ready = total - sum(last - first for first, last in missing)
-    with (
-        study.running("screen", spec) as run_id,
-        bar(total, "Screening", "patterns", ready) as progress,
-    ):
-        for part in missing:
-            answers = screening.screen(study.engine, spec, part, progress)
-            study.store.add(rows.screening_row(answers, spec, part, study.layer, run_id))
+    with study.running("screen", spec) as run_id:
+
+        def keep(group: tuple[_Part, ...], answers: search.Screening) -> None:
+            study.store.add(rows.screening_row(answers, spec, group[0], layer, run_id))
+
+        def now() -> set[_Part]:
+            there = set(study.store.screened_parts(layer.id, spec.sha256))
+            # Another driver may have merged the parts already.
+            return set(parts) if (0, spec.grid.n_patterns) in there else there
+
+        done = sum(map(_length, parts)) - sum(map(_length, missing))
+        work = _work(study, spec, missing, keep, now)
+        study.carry_out(work, "Screening", "patterns", _length, done)
     return parts
+
+
+def _work(
+    study: Computing,
+    spec: ScreeningSpec,
+    parts: Sequence[_Part],
+    keep: Callable[[tuple[_Part, ...], search.Screening], None],
+    stored: Callable[[], Collection[_Part]] | None = None,
+) -> Work[_Part]:
+    layer = study.layer.name
+    return Work(
+        name=f"screen|{study.network.sha256}|{layer}|{spec.sha256}",
+        subject=study.subject,
+        groups=[(part,) for part in parts],
+        unit=lambda group: ScreeningUnit(layer, spec, *group[0]),
+        keep=keep,
+        stored=stored,
+    )
+
+
+def _length(part: _Part) -> int:
+    first, last = part
+    return last - first
 
 
 def _merged(study: Computing, spec: ScreeningSpec, parts: list[tuple[int, int]]) -> Screening:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OipError
-from ..progress import bar
 from ..store import Rung, Screening, Store
 from ..values import (
     Channel,
@@ -30,9 +29,14 @@ from ..values import (
 )
 from . import objectives, rows, screenings
 from .computing import Computing
+from .executors import Executor
 from .networks import add_model
+from .units import SearchUnit
+from .work import Work
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..engine.ascent import Ascents
     from ..search import scan as search
 
@@ -71,6 +75,8 @@ class Study(Computing):
         A data set to join to the model: a name, or the path of an ``.npz`` file.
     image_size : (height, width), optional
         Where the model takes images of any size.
+    executor : Executor, optional
+        Where units of work are computed: `Workers` or a `Cluster`; in this process by default.
 
     Raises
     ------
@@ -98,6 +104,7 @@ class Study(Computing):
         inputs: Inputs | str | None = None,
         dataset: str | None = None,
         image_size: tuple[int, int] | None = None,
+        executor: Executor | None = None,
     ) -> None:
         store = db if isinstance(db, Store) else Store(db, create=True)
         data = data or os.environ.get("OIP_DATA")
@@ -118,7 +125,7 @@ class Study(Computing):
             spec = StudySpec() if network is None else _asked_last(store, network)
         if layer is not None:
             spec = spec.replace(layer=layer)
-        super().__init__(store, spec, network, data)
+        super().__init__(store, spec, network, data, executor)
         if layer is not None and self.is_trained:
             self.layer  # noqa: B018 - an error now that names the choices
 
@@ -138,7 +145,7 @@ class Study(Computing):
 
     def _other(self, spec: StudySpec, network: int | None) -> Study:
         """Another study of the database; it shares what both have, such as compiled functions."""
-        study = Study(self.store, spec, network, data=self.data)
+        study = Study(self.store, spec, network, data=self.data, executor=self.executor)
         known = "network" in vars(self) and network in (self._network_id, self.network.id)
         if known and spec.cnn == self.spec.cnn:
             same = ["network", "model", "_engines"]
@@ -151,27 +158,6 @@ class Study(Computing):
     def screening(self, grid: GridSpec | None = None) -> Screening:
         """The layer's responses to all distinct patterns of a grid (that of `spec.scan`)."""
         return screenings.screened(self, self._screening_spec(grid))
-
-    def screen_parts(
-        self, grid: GridSpec | None = None, shard: int = 0, n_shards: int = 1
-    ) -> list[tuple[int, int]]:
-        """Screen the parts of a grid that aren't yet; each is stored when it is finished.
-
-        Parameters
-        ----------
-        grid
-            Its patterns; that of `spec.scan` by default.
-        shard, n_shards
-            Do only the share of one of several processes or machines.
-
-        Returns
-        -------
-        list
-            The parts of this shard.
-        """
-        if not 0 <= shard < n_shards:
-            raise InputError(f"there is no shard {shard + 1} of {n_shards}")
-        return screenings.screened_parts(self, self._screening_spec(grid), shard, n_shards)
 
     def derive_from_fluctuations(
         self, maps: Maps | Objective = None, prior: Prior | str | None = None
@@ -279,20 +265,25 @@ class Study(Computing):
         missing = [map for map in indices if map not in searched]
         if not missing:
             return missing
-        from ..search import scan
+        starts = {}
+        if isinstance(spec, ScanSpec) and spec.strategy == "race" and not spec.responding:
+            from ..search.scan import race_starts
 
-        screening = None
-        if isinstance(spec, ScanSpec) and spec.strategy == "race" and keep_screening:
-            screening = rows.screening_of(screenings.screened(self, spec.screening))
+            screening = (
+                rows.screening_of(screenings.screened(self, spec.screening))
+                if keep_screening
+                else screenings.not_stored(self, spec.screening)
+            )
+            starts = dict(zip(missing, race_starts(spec, missing, screening), strict=True))
         kind = "select" if spec.origin == "selection" else "derive"
-        with self.running(kind, spec) as run_id, bar(len(missing), title, "maps") as progress:
-            if isinstance(spec, TrialSpec):
-                scans = scan.try_fluctuations(self.engine, spec, missing, progress)
-            else:
-                scans = scan.scan(self.engine, spec, missing, screening, progress)
-            for each in scans:
-                row = rows.scan_row(each, spec, self.layer, run_id)
-                self.store.add_scans([row], rows.oip_rows(each, spec, self.layer, run_id))
+        with self.running(kind, spec) as run_id:
+
+            def keep(maps: tuple[int, ...], scans: list[search.MapScan]) -> None:
+                scan_rows = [rows.scan_row(scan, spec, self.layer, run_id) for scan in scans]
+                found = [rows.oip_rows(scan, spec, self.layer, run_id) for scan in scans]
+                self.store.add_scans(scan_rows, [oip for of_map in found for oip in of_map])
+
+            self.carry_out(searching(self, spec, missing, starts, keep), title, "maps")
         return missing
 
     def _search_objective(
@@ -331,6 +322,37 @@ class Study(Computing):
     def _screening_spec(self, grid: GridSpec | None) -> ScreeningSpec:
         spec = self.spec.scan.screening
         return spec if grid is None else spec.replace(grid=grid)
+
+
+def searching(
+    study: Computing,
+    spec: TrialSpec | ScanSpec,
+    maps: Sequence[int],
+    starts: Mapping[int, np.ndarray],
+    keep: Callable[[tuple[int, ...], list[search.MapScan]], None],
+) -> Work[int]:
+    """The search for some maps as units of work.
+
+    Parameters
+    ----------
+    starts
+        For each map the patterns that race, if the search needs them.
+    keep
+        Takes maps and what was found for them.
+    """
+    from ..search.scan import units_of
+
+    layer = study.layer
+    return Work(
+        name=f"search|{study.network.sha256}|{layer.name}|{spec.sha256}",
+        subject=study.subject,
+        groups=[tuple(group) for group in units_of(study.engine, spec, maps)],
+        unit=lambda group: SearchUnit(
+            layer.name, spec, group, tuple(starts[map] for map in group if map in starts)
+        ),
+        keep=keep,
+        stored=lambda: study.store.scanned_maps(layer.id, spec.sha256),
+    )
 
 
 def _gained_little(rungs: Sequence[Rung | search.Rung]) -> bool:

@@ -14,7 +14,7 @@ from .ascents import (
     stages_of,
 )
 from .inputs import INPUTS_CHOICES, Inputs
-from .maps import Maps, map_list, parse_ranges
+from .maps import Maps, map_list, map_ranges, parse_ranges
 from .networks import CnnSpec
 from .objectives import (
     Channel,
@@ -103,6 +103,7 @@ __all__ = [
     "climb_of",
     "led_by",
     "map_list",
+    "map_ranges",
     "may_take",
     "objective_of",
     "parse_objective",

@@ -41,6 +41,23 @@ def parse_ranges(text: str) -> list[int]:
     return sorted(indices)
 
 
+def map_ranges(maps: Sequence[int]) -> str:
+    """Indices as people write them.
+
+    Examples
+    --------
+    >>> map_ranges([0, 1, 2, 7, 120])
+    '0-2,7,120'
+    """
+    ranges: list[list[int]] = []
+    for map in maps:
+        if ranges and map == ranges[-1][-1] + 1:
+            ranges[-1] = [ranges[-1][0], map]
+        else:
+            ranges.append([map])
+    return ",".join("-".join(str(bound) for bound in each) for each in ranges)
+
+
 def map_list(maps: Maps, n_maps: int, layer: str) -> list[int]:
     """The named maps of a layer, or all of them; the one check of map lists.
 
