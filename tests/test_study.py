@@ -111,31 +111,38 @@ def test_every_map_has_an_oip_and_a_record(tiny_study, mnist):
         assert 0 <= row["fluctuations"] <= 1
 
 
-def test_a_screening_in_shards_is_the_whole_one(tiny_study, monkeypatch, tmp_path):
-    """Parts from two processes' calls, one of them stopped halfway, merge to the same."""
+def test_a_screening_goes_on_where_it_stood(tiny_study, monkeypatch, tmp_path, copied):
+    """Parts that are there already are kept, and all of them merge to the whole."""
     from oiplib.search import screening
 
     cuts = [0, 100, 101, 300, 512]
     monkeypatch.setattr(screening, "parts_of", lambda grid: list(pairwise(cuts)))
-    path = tmp_path / "shards.db"
-    source, target = sqlite3.connect(tiny_study.store.name), sqlite3.connect(path)
-    with closing(source), closing(target):
-        source.backup(target)
-        target.execute("DELETE FROM screenings")
-        target.commit()
-    study, other = Study(path), Study(path)
-    assert study.screen_parts(shard=0, n_shards=2) == [(0, 100), (101, 300)]
-    other.screen_parts(shard=1, n_shards=2)
+    path = copied(tiny_study.store.name, tmp_path / "parts.db")
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DELETE FROM screenings WHERE first = 300")  # never finished
-    found, whole = study.screening(), tiny_study.screening()
+        connection.execute("DELETE FROM screenings")
+    shown = []
+    screen = screening.screen
+    monkeypatch.setattr(
+        screening, "screen", lambda *args: [shown.append(args[2]), screen(*args)][1]
+    )
+
+    def stop_after(layer, spec, part, progress):
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+        shown.append(part)
+        return screen(layer, spec, part, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(screening, "screen", stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            Study(path).screening()
+    found, whole = Study(path).screening(), tiny_study.screening()
+    assert shown == [(0, 100), (100, 101), (101, 300), (300, 512)]
     for name in ("n_reacting", "top_indices", "top_responses", "top_preactivations", "histogram"):
         np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT first, last FROM screenings").fetchall()
     assert rows == [(0, 512)]
-    with pytest.raises(InputError, match="no shard 3 of 2"):
-        study.screen_parts(GridSpec((0, 1), 2, 2), shard=2, n_shards=2)
 
 
 def test_any_model_can_be_studied(tiny_study, tmp_path):

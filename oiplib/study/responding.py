@@ -100,9 +100,9 @@ def _wrong_screenings(study: Study, session: Session, sound: Collection[int]) ->
 
 def _wrong_losses(study: Study, oips: list[Oip]) -> Iterator[str]:
     """Which losses aren't those of the image and its start, and whose start had no gradient."""
-    images = np.array([oip.image for oip in oips])
     from ..engine.starts import start_images
 
+    images = np.array([oip.image for oip in oips])
     starts = start_images([start_of(oip.start) for oip in oips], images.shape[1:], study.inputs)
     for of_what, shown, stored in (
         ("its loss", images, [oip.loss for oip in oips]),
