@@ -74,7 +74,9 @@ def _unlinked(table: str) -> list[str]:
     references = op.get_bind().execute(text(named), {"table": table}).all()
     for source, name, _ in references:
         op.execute(f"ALTER TABLE {source} DROP CONSTRAINT {name}")
-    return [f"ALTER TABLE {source} ADD CONSTRAINT {name} {what}" for source, name, what in references]
+    return [
+        f"ALTER TABLE {source} ADD CONSTRAINT {name} {what}" for source, name, what in references
+    ]
 
 
 def _rename_parts(table: str) -> None:
