@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from sqlalchemy import select
 
 from oiplib import (
     AscentSpec,
@@ -35,6 +36,8 @@ from oiplib import (
 )
 from oiplib.engine import data
 from oiplib.publish import book
+from oiplib.store import Run
+from oiplib.store.arrays import Packed, unpacked
 from oiplib.study.chapters import CHAPTERS, NOTEBOOKS, prepare
 from oiplib.study.questions import varieties
 
@@ -174,6 +177,71 @@ def reference(once):
 def copy(tiny_study, tmp_path, copied):
     """A copy of the study's database that a test may spoil."""
     return copied(tiny_study.store.name, tmp_path / "copy.db")
+
+
+@pytest.fixture(scope="session")
+def whole(once, reference, copied):
+    """The committed database with six maps a layer: every table has rows. Nobody may change it."""
+    most = "map > 5"
+    oips, scans = (f"(SELECT id FROM {table} WHERE {most})" for table in ("oips", "scans"))
+    statements = (
+        f"DELETE FROM conditions WHERE oip_id IN {oips}",
+        f"DELETE FROM rungs WHERE scan_id IN {scans}",
+        *(f"DELETE FROM {table} WHERE {most}" for table in ("oips", "scans", "varieties")),
+    )
+
+    def make(path):
+        with closing(sqlite3.connect(copied(reference, path))) as connection, connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    return once("whole.db", make)
+
+
+@pytest.fixture(scope="session")
+def all_rows():
+    """A function that gives all rows of a database, by table, with their numbers or without.
+
+    Without numbers, a row names others by what they are, and stands in no order. When studies
+    were asked may differ.
+    """
+    identities = {
+        "runs": ("kind", "started"),
+        "networks": ("sha256",),
+        "layers": ("network_id", "name"),
+        "scans": ("layer_id", "objective", "spec_sha256"),
+        "oips": ("key",),
+        "nulls": ("layer_id", "spec_sha256"),
+    }
+
+    def told(value):
+        return unpacked(*value).tobytes() if isinstance(value, Packed) else value
+
+    def all_rows(store, numbered=True):
+        named = {name: {} for name in identities}
+        found = {}
+        with store.session() as session:
+            for table in Run.metadata.sorted_tables:
+                rows = found[table.name] = []
+                query = select(table).order_by(table.c.id)
+                for row in session.connection().execute(query).mappings():
+                    values = {name: told(value) for name, value in row.items()}
+                    if not numbered:
+                        values.pop("asked", None)
+                        for key in table.foreign_keys:
+                            values[key.parent.name] = named[key.column.table.name][
+                                values[key.parent.name]
+                            ]
+                        id = values.pop("id")
+                        if table.name in named:
+                            identity = tuple(values[name] for name in identities[table.name])
+                            named[table.name][id] = identity
+                    rows.append(values)
+                if not numbered:
+                    rows.sort(key=repr)
+        return found
+
+    return all_rows
 
 
 @pytest.fixture

@@ -5,10 +5,12 @@ from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import undefer
 
 from oiplib import Store, Study, screen
 from oiplib.cli import main
-from oiplib.store import merge
+from oiplib.store import Baseline, Condition, Correspondence, Layer, Network, Oip, Run, merge
 from oiplib.study.check import problems
 from oiplib.study.replay import replay
 
@@ -132,3 +134,100 @@ def test_restarts_judged_by_another_threshold_are_left_out(copy, tiny_study, tmp
     assert counts["nulls"] == (0, 1)
     assert "restarts" not in counts
     assert not Store(copy).varieties(tiny_study.layer.id, tiny_study.spec.variety.sha256)
+
+
+@pytest.fixture
+def other_order(whole, tmp_path):
+    """An empty database but for the last network of `whole`, which is the first here."""
+    target = Store(tmp_path / "target.db", create=True)
+    with Store(whole).session() as session:
+        last = session.scalars(
+            select(Network).order_by(Network.id.desc()).options(undefer("*")).limit(1)
+        ).one()
+        run, layers = session.get(Run, last.run_id), list(last.layers)
+        run = target.add_run(Run(**plain(run)))
+        target.add(
+            Network(
+                **plain(last) | {"run_id": run},
+                layers=[Layer(**plain(layer, "network_id")) for layer in layers],
+            )
+        )
+    return target
+
+
+def plain(row, *but):
+    names = row.__mapper__.column_attrs.keys()
+    return {name: getattr(row, name) for name in names if name not in ("id", *but)}
+
+
+def test_an_empty_database_becomes_a_copy(whole, tmp_path, all_rows):
+    counts = merge(Store(tmp_path / "new.db", create=True), Store(whole))
+    held = all_rows(Store(whole))
+    assert all(held.values())  # every table has rows
+    assert all_rows(Store(tmp_path / "new.db")) == held
+    assert counts["conditions"] == (len(held["conditions"]), 0)
+    assert counts["comparisons"] == (len(held["correspondences"]) + len(held["baselines"]), 0)
+
+
+def test_nothing_is_left_out(whole, other_order, all_rows):
+    held = all_rows(Store(whole), numbered=False)
+    merge(other_order, Store(whole))
+    merged = all_rows(other_order, numbered=False)
+    assert merged.keys() == held.keys()
+    for table in held.keys() - {"correspondences"}:
+        assert merged[table] == held[table]
+    assert merge(other_order, Store(whole))["comparisons"] == (0, 60)
+    assert all_rows(other_order, numbered=False) == merged
+
+
+def test_of_two_trainings_the_older_one_stands_first(whole, other_order):
+    merge(other_order, Store(whole))
+
+    def pairs(store):
+        with store.session() as session:
+            return {
+                (row.layer.name, row.layer.network.sha256, row.other.network.sha256, row.way): row
+                for row in session.scalars(select(Correspondence))
+            }
+
+    before, after = pairs(Store(whole)), pairs(other_order)
+    assert len(before) == len(after) > 0
+    n_turned = 0
+    for (layer, first, second, way), row in after.items():
+        assert row.layer.network_id < row.other.network_id
+        same = before.get((layer, first, second, way))
+        if same is None:
+            n_turned += 1
+            same = before[layer, second, first, way]
+            assert (same.scores == row.scores.T).all()
+            assert (same.shuffled == row.shuffled.T).all()
+        else:
+            assert (row.scores == same.scores).all()
+        assert (row.median, row.svcca, row.cka) == (same.median, same.svcca, same.cka)
+    assert 0 < n_turned < len(after)
+
+
+def test_a_test_of_an_oip_whose_image_differs_is_left_out(whole, tmp_path, copied):
+    target = Store(copied(whole, tmp_path / "target.db"), create=True)
+    with target.session(writes=True) as session:
+        tested = session.scalars(select(Condition).order_by(Condition.id)).first().oip_id
+        oip = session.get_one(Oip, tested)
+        oip.image = oip.image / 2
+        n = session.execute(delete(Condition)).rowcount
+    assert merge(target, Store(whole))["conditions"] == (n - 1, 0)
+    with target.session() as session:
+        assert session.scalar(select(Condition.id).where(Condition.oip_id == tested)) is None
+
+
+def test_who_compares_after_a_merge_stores_each_pair_once(whole, other_order):
+    """Rows that are put in the place of merged ones find them."""
+    merge(other_order, Store(whole))
+    with other_order.session() as session:
+        kinds = Correspondence, Baseline
+        pairs, baselines = (
+            [kind(**plain(row)) for row in session.scalars(select(kind))] for kind in kinds
+        )
+    other_order.put_compared(pairs, baselines)
+    with other_order.session() as session:
+        for kind, rows in zip(kinds, (pairs, baselines), strict=True):
+            assert session.scalar(select(func.count()).select_from(kind)) == len(rows)

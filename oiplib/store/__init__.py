@@ -5,6 +5,7 @@ from .answers import Baseline, Condition, Correspondence, Null, Reaction, Variet
 from .arrays import Array
 from .database import Store
 from .find import ORDERS, ORIGINS, OipFilter
+from .leases import Leases
 from .merge import merge
 from .oips import Oips
 from .sound import check_environment, check_name, check_target
@@ -22,6 +23,7 @@ __all__ = [
     "Condition",
     "Correspondence",
     "Layer",
+    "Leases",
     "Network",
     "Null",
     "Oip",

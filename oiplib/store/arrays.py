@@ -204,10 +204,10 @@ class Array(TypeDecorator[NumpyArray]):
 
         return np.array_equal(x, y)
 
-    def process_bind_param(self, value: np.ndarray | None, dialect: Any) -> bytes | None:
-        """Bytes to be stored."""
-        if value is None:
-            return None
+    def process_bind_param(self, value: np.ndarray | Packed | None, dialect: Any) -> bytes | None:
+        """Bytes to be stored; those of an array that is still packed are stored as they are."""
+        if value is None or isinstance(value, Packed):
+            return None if value is None else value.value
         if value.ndim != len(self.axes):
             raise ValueError(f"an array with {len(self.axes)} axes is needed, not {value.shape}")
         import numpy as np

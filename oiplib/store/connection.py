@@ -87,6 +87,14 @@ class Connected:
         with self._errors(), (self._writers if writes else self._readers).begin() as session:
             yield session
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """One transaction that sees all as it was at its beginning, whatever others write."""
+        with self.session() as session:
+            if self._engine.dialect.name == "postgresql":  # in a file, each transaction does
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield session
+
     def _write(self, work: Callable[[Session], T]) -> T:
         """Do some work that looks for rows and adds those that aren't there.
 

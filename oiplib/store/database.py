@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,8 +13,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
 from ..processes import this_process, was_killed
-from .answers import Baseline, Condition, Correspondence, Null, Reaction, Variety
-from .leases import Leases
+from .answers import Baseline, Correspondence
+from .base import Base
+from .leases import Leases, leases_in
 from .reader import Reader, same_row, screenings_of
 from .sound import all_rows, check_image, check_target
 from .tables import Layer, Network, Oip, Run, Scan, Screening, StoredStudy
@@ -46,12 +47,26 @@ class Store(Reader):
         if create:
             self.end_killed_runs()
 
-    @contextmanager
-    def leases(self) -> Iterator[Leases]:
-        """Placeholder."""
-        yield Leases()
+    def leases(self) -> AbstractContextManager[Leases]:
+        """Leases of units: drivers that share a PostgreSQL don't compute one twice.
 
-    def add(self, *rows: Network | Screening | Reaction | Null | Variety | Condition) -> int:
+        They end with the context, and with the process or its machine.
+
+        Examples
+        --------
+        >>> store, stored = Store("sqlite://", create=True), []
+        >>> with store.leases() as leases:
+        ...     for unit in ("layer 3, map 5", "layer 3, map 6"):
+        ...         if leases.take(unit):  # else another driver is at it
+        ...             if unit not in stored:  # else another driver was faster
+        ...                 stored.append(unit)  # computed, and stored by a transaction
+        ...             leases.drop(unit)
+        >>> stored
+        ['layer 3, map 5', 'layer 3, map 6']
+        """
+        return leases_in(self._engine, self.name)
+
+    def add(self, *rows: Base) -> int:
         """Store finished results, all or nothing; returns how many weren't stored already."""
 
         def add(session: Session) -> int:
@@ -209,15 +224,11 @@ class Store(Reader):
         """Store how the maps of some layers correspond, in the place of what was stored."""
 
         def put(session: Session) -> None:
-            for kind, rows, others in (
-                (Correspondence, pairs, ("layer_id", "other_id")),
-                (Baseline, baselines, ("layer_id",)),
-            ):
-                for row in rows:
-                    named = {name: getattr(row, name) for name in (*others, "way", "spec_sha256")}
-                    for stored in session.scalars(select(kind).filter_by(**named)):
-                        session.delete(stored)
+            rows = [*pairs, *baselines]
+            for row in rows:
+                for stored in session.scalars(same_row(row)):
+                    session.delete(stored)
             session.flush()
-            session.add_all([*pairs, *baselines])
+            session.add_all(rows)
 
         self._write(put)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import load_only, undefer
 
 from ..errors import InputError, OipError
 from .answers import Baseline, Condition, Correspondence, Null, Reaction, Variety
+from .base import Base
 from .find import OipFinder
 from .sound import all_rows, first_row, listed
 from .tables import Layer, Network, Run, Scan, Screening, StoredStudy
@@ -258,20 +259,23 @@ def screenings_of(layer_id: int, spec_sha256: str) -> Select[Screening]:
     )
 
 
-def same_row(
-    row: Network | Screening | Reaction | Scan | Null | Variety | Condition,
-) -> Select[Any]:
+#: In what two rows of a table agree that are the same result.
+_SAME: dict[type[Base], tuple[str, ...]] = {
+    Network: ("sha256",),
+    Reaction: ("layer_id", "spec_sha256"),
+    Scan: ("layer_id", "objective", "spec_sha256"),
+    Null: ("layer_id", "spec_sha256"),
+    Variety: ("layer_id", "map", "spec_sha256"),
+    Correspondence: ("layer_id", "other_id", "way", "spec_sha256"),
+    Baseline: ("layer_id", "way", "spec_sha256"),
+    Condition: ("oip_id", "spec_sha256"),
+}
+
+
+def same_row(row: Base) -> Select[Any]:
     """The stored row with the same result as a new one."""
-    if isinstance(row, Network):
-        return select(Network).where(Network.sha256 == row.sha256)
     if isinstance(row, Screening):  # a part is in the whole
         wider = Screening.first <= row.first, Screening.last >= row.last
         return screenings_of(row.layer_id, row.spec_sha256).where(*wider)
-    if isinstance(row, Condition):
-        same_oip = Condition.oip_id == row.oip_id
-        return select(Condition).where(same_oip, Condition.spec_sha256 == row.spec_sha256)
-    kind: Any = type(row)
-    same = select(kind).where(kind.layer_id == row.layer_id, kind.spec_sha256 == row.spec_sha256)
-    if isinstance(row, Scan):
-        return same.where(Scan.objective == row.objective)
-    return same if isinstance(row, (Reaction, Null)) else same.where(kind.map == row.map)
+    kind = type(row)
+    return select(kind).filter_by(**{name: getattr(row, name) for name in _SAME[kind]})

@@ -1,7 +1,7 @@
 """Tables and views of a database, made where there are none, brought up where they are older.
 
 A database carries the number of its schema. The first four schemas had none; those are known
-by what they lack.
+by what they lack. oiplib has kept databases in PostgreSQL since the fifth.
 """
 
 from __future__ import annotations
@@ -97,6 +97,11 @@ def number_of(connection: Connection, name: str) -> str | None:
                 "upgrade oiplib"
             )
         return number
+    if connection.dialect.name != "sqlite":
+        raise OipError(
+            f"{name} has a schema without a number, from before oiplib kept databases in "
+            "PostgreSQL: name another"
+        )
     if "reactions" not in tables:
         return "1"
     if "spec_sha256" in {column["name"] for column in inspect(connection).get_columns("oips")}:
@@ -131,22 +136,41 @@ def _make_views(connection: Connection) -> None:
 
 
 def _drop_views(connection: Connection) -> None:
-    for name in reversed(inspect(connection).get_view_names()):
+    """Drop a file's views, whatever they are; on a server ours, since others may have theirs."""
+    on_server = connection.dialect.name == "postgresql"
+    for name in reversed([*VIEWS] if on_server else inspect(connection).get_view_names()):
         connection.execute(text(f"DROP VIEW IF EXISTS {name}"))
 
 
 def _upgrade(engine: Engine, name: str, number: str) -> None:
-    if engine.dialect.name != "sqlite" or engine.url.database in (None, "", ":memory:"):
-        raise OipError(f"{name} has the older schema {number}: only SQLite files are upgraded")
-    file = Path(str(engine.url.database))
-    if "immutable" in engine.url.query:
+    if engine.dialect.name == "postgresql":
+        _upgrade_on_server(engine.url, name, number)
+    elif engine.dialect.name != "sqlite" or engine.url.database in (None, "", ":memory:"):
+        raise OipError(
+            f"{name} has the older schema {number}: only SQLite files and PostgreSQL are upgraded"
+        )
+    elif "immutable" in engine.url.query:
         raise OipError(
             f"{name} has the older schema {number} and can't be upgraded here: copy it to a "
             "folder that you may write"
         )
+    else:
+        _upgrade_file(Path(str(engine.url.database)), name, number)
+
+
+def _upgrade_on_server(url: URL, name: str, number: str) -> None:
+    with _undone_by_errors(name, number), _alone_on_server(url) as connection:
+        now = str(number_of(connection, name))
+        if now == NUMBER:  # another process was faster
+            return
+        _run_revisions(connection, now)
+    _log.warning("%s: upgraded from schema %s to %s", name, number, NUMBER)
+
+
+def _upgrade_file(file: Path, name: str, number: str) -> None:
     backup = None
     try:
-        with _alone(file) as connection:
+        with _undone_by_errors(name, number), _alone(file) as connection:
             now = str(number_of(connection, name))
             if now == NUMBER:  # another process was faster
                 return
@@ -158,17 +182,23 @@ def _upgrade(engine: Engine, name: str, number: str) -> None:
         if backup is not None:
             backup.unlink()
         raise
-    except Exception as error:  # a stranger's rows can stop a migration in any way
-        if backup is not None:
-            backup.unlink()
-        raise OipError(
-            f"{name} has the older schema {number} and can't be upgraded, it is as it was: "
-            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        ) from None
     # What the old tables took is given back, unless others are at work.
     with suppress(sqlite3.Error), closing(sqlite3.connect(file)) as direct:
         direct.execute("VACUUM")
     _log.warning("%s: upgraded from schema %s to %s; as it was: %s", name, number, NUMBER, backup)
+
+
+@contextmanager
+def _undone_by_errors(name: str, number: str) -> Iterator[None]:
+    try:
+        yield
+    except OipError:
+        raise
+    except Exception as error:  # a stranger's rows can stop a migration in any way
+        raise OipError(
+            f"{name} has the older schema {number} and can't be upgraded, it is as it was: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from None
 
 
 @contextmanager
@@ -183,6 +213,23 @@ def _alone(file: Path) -> Iterator[Connection]:
     event.listen(engine, "connect", begin_by_hand)
     event.listen(engine, "begin", begin_to_write)
     with engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def _alone_on_server(url: URL) -> Iterator[Connection]:
+    """A transaction that keeps all others out, waits for them, and reads JSON as its text."""
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        isolation_level="READ COMMITTED",  # who has waited sees what the other one did
+        json_deserializer=lambda told: told if isinstance(told, str) else told.decode(),
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_POSTGRESQL_LOCK)
+        ours = {*Variety.metadata.tables, "alembic_version"}
+        tables = sorted(ours.intersection(inspect(connection).get_table_names()))
+        connection.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
         yield connection
 
 

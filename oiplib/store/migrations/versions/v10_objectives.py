@@ -15,7 +15,7 @@ from typing import Any
 from alembic import op
 from sqlalchemy import text
 
-from oiplib.store.migrations.rows import recreate
+from oiplib.store.migrations.rows import define, recreate
 
 revision = "10"
 down_revision = "9"
@@ -179,7 +179,7 @@ def _complete_specs(table: str) -> None:
 def _networks() -> None:
     connection = op.get_bind()
     for name in ("inputs VARCHAR", "dataset JSON", "probe BLOB"):
-        op.execute(f"ALTER TABLE networks ADD COLUMN {name}")
+        define(f"ALTER TABLE networks ADD COLUMN {name}")
     op.execute("UPDATE networks SET inputs = 'standardized'")
     for id, spec in connection.execute(text("SELECT id, spec FROM networks")).all():
         if spec is None or json.loads(spec) is None:
@@ -210,6 +210,9 @@ def _name_objectives(table: str) -> None:
     for id, name in connection.execute(text("SELECT id, name FROM layers")).all():
         layer = name if re.fullmatch(r"[A-Za-z_][\w./-]*", name) else f'"{name}"'
         connection.execute(
-            text(f"UPDATE {table} SET objective = :layer || ':' || map WHERE layer_id = :id"),
-            {"layer": layer, "id": id},
+            text(
+                f"UPDATE {table} SET objective = CAST(:layer AS VARCHAR) || CAST(map AS VARCHAR) "
+                "WHERE layer_id = :id"
+            ),
+            {"layer": f"{layer}:", "id": id},
         )

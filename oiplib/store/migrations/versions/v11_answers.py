@@ -14,7 +14,7 @@ from typing import Any
 from alembic import op
 from sqlalchemy import text
 
-from oiplib.store.migrations.rows import recreate
+from oiplib.store.migrations.rows import define, recreate
 
 revision = "11"
 down_revision = "10"
@@ -144,8 +144,8 @@ _KEPT = (
 def upgrade() -> None:
     """Add what tells untrained networks, and the new fields of the specs."""
     recreate("correspondences", _CORRESPONDENCES_TABLE, _KEPT)
-    op.execute(_BASELINES_TABLE)
-    op.execute(_CONDITIONS_TABLE)
+    define(_BASELINES_TABLE)
+    define(_CONDITIONS_TABLE)
     for table in _WITH_SPECS:
         _complete_all(table, "spec")
     _complete_all("oips", "start")

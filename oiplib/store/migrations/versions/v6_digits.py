@@ -6,6 +6,8 @@ next study that needs it computes it anew, in seconds.
 
 from alembic import op
 
+from oiplib.store.migrations.rows import define
+
 revision = "6"
 down_revision = "5"
 
@@ -35,4 +37,4 @@ CREATE TABLE reactions (
 def upgrade() -> None:
     """The table is made anew."""
     op.execute("DROP TABLE reactions")
-    op.execute(_REACTIONS)
+    define(_REACTIONS)

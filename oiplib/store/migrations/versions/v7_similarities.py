@@ -1,6 +1,6 @@
 """How alike the OIPs of a map are."""
 
-from alembic import op
+from oiplib.store.migrations.rows import define
 
 revision = "7"
 down_revision = "6"
@@ -29,4 +29,4 @@ CREATE TABLE similarities (
 
 def upgrade() -> None:
     """A new table, empty."""
-    op.execute(_SIMILARITIES)
+    define(_SIMILARITIES)

@@ -5,7 +5,7 @@ The comparisons of a map's few OIPs, which many restarts replace, are left out.
 
 from alembic import op
 
-from oiplib.store.migrations.rows import recreate
+from oiplib.store.migrations.rows import define, recreate
 
 revision = "8"
 down_revision = "7"
@@ -95,5 +95,5 @@ def upgrade() -> None:
     """New tables, empty; scans may serve a comparison."""
     recreate("scans", _SCANS, "id, layer_id, run_id, map, origin, spec, spec_sha256")
     op.execute("DROP TABLE similarities")
-    op.execute(_VARIETIES)
-    op.execute(_CORRESPONDENCES)
+    define(_VARIETIES)
+    define(_CORRESPONDENCES)

@@ -23,7 +23,7 @@ from sqlalchemy import text
 
 from oiplib.errors import OipError
 from oiplib.store.arrays import header_of, unpacked
-from oiplib.store.migrations.rows import canonical, recreate, sha256
+from oiplib.store.migrations.rows import canonical, define, recreate, sha256
 
 revision = "9"
 down_revision = "8"
@@ -528,12 +528,13 @@ def _reactions(random: dict[str, Any]) -> None:
 
 def _nulls() -> None:
     """The null of each layer whose maps were all restarted together."""
-    op.execute(_NULLS_TABLE)
+    define(_NULLS_TABLE)
     op.execute("ALTER TABLE varieties ADD COLUMN null_id INTEGER")
     groups = _rows(
-        "SELECT layer_id, varieties.spec, max(run_id), count(*), n_maps, "
-        "count(DISTINCT run_id) + count(DISTINCT threshold) FROM varieties "
-        "JOIN layers ON layers.id = layer_id GROUP BY layer_id, spec_sha256"
+        "SELECT layer_id, max(CAST(varieties.spec AS VARCHAR)), max(run_id), count(*), "
+        "max(n_maps), count(DISTINCT run_id) + count(DISTINCT threshold) FROM varieties "
+        "JOIN layers ON layers.id = layer_id GROUP BY layer_id, spec_sha256 "
+        "ORDER BY layer_id, spec_sha256"
     )
     for layer, old, run, n, n_maps, n_runs_and_thresholds in groups:
         variety = _complete(json.loads(old))
@@ -552,7 +553,7 @@ def _null(layer: int, run: int, variety: dict[str, Any], old: str) -> None:
     spec = {**_NULL, **{k: variety[k] for k in ("fluctuation", "n_starts", "climb")}}
     rows = _rows(
         "SELECT n_starts, null_peaks, null_features, threshold, feature_threshold "
-        "FROM varieties WHERE layer_id = :layer AND spec = :spec ORDER BY map",
+        "FROM varieties WHERE layer_id = :layer AND CAST(spec AS VARCHAR) = :spec ORDER BY map",
         layer=layer,
         spec=old,
     )
@@ -574,7 +575,7 @@ def _null(layer: int, run: int, variety: dict[str, Any], old: str) -> None:
     op.get_bind().execute(
         text(
             "UPDATE varieties SET null_id = (SELECT max(id) FROM nulls) "
-            "WHERE layer_id = :layer AND spec = :spec"
+            "WHERE layer_id = :layer AND CAST(spec AS VARCHAR) = :spec"
         ),
         {"layer": layer, "spec": old},
     )
@@ -627,18 +628,17 @@ def _correspondences(before: list[tuple[list[int], dict[str, str]]]) -> None:
     op.execute("ALTER TABLE correspondences ADD COLUMN spec JSON")
     op.execute("ALTER TABLE correspondences ADD COLUMN spec_sha256 VARCHAR")
     for layers, old in before:
-        for id, spec in _rows(
-            "SELECT correspondences.id, studies.spec FROM correspondences "
-            "JOIN layers ON layers.id = layer_id "
-            "LEFT JOIN studies ON studies.network_id = "
-            "(SELECT network_id FROM layers WHERE id = :first) "
-            "WHERE layer_id IN (SELECT value FROM json_each(:layers))",
+        studies = _rows(
+            "SELECT spec FROM studies WHERE network_id = "
+            "(SELECT network_id FROM layers WHERE id = :first)",
             first=layers[0],
-            layers=json.dumps(layers),
-        ):
-            scan = _compared_scan(json.loads(spec)["scan"] if spec else _SCAN)
-            named = {"kind": "CorrespondenceSpec", "scan": scan}
-            _set("correspondences", id, **_stored(_complete(named)))
+        )
+        scan = _compared_scan(json.loads(studies[0][0])["scan"] if studies else _SCAN)
+        named = _stored(_complete({"kind": "CorrespondenceSpec", "scan": scan}))
+        for layer in layers:
+            query = "SELECT id FROM correspondences WHERE layer_id = :layer"
+            for (id,) in _rows(query, layer=layer):
+                _set("correspondences", id, **named)
         for way, now in _images_sha256(layers).items():
             for layer in layers:
                 op.get_bind().execute(
@@ -665,7 +665,7 @@ def _compared_scan(scan: dict[str, Any]) -> dict[str, Any]:
 
 def _studies() -> None:
     """What most maps of each network were searched by becomes what was asked of it."""
-    op.execute(_STUDIES_TABLE)
+    define(_STUDIES_TABLE)
     now = datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ")
     for network, cnn in _rows("SELECT id, spec FROM networks ORDER BY id"):
         spec: dict[str, Any] = {"kind": "StudySpec"}
@@ -676,7 +676,8 @@ def _studies() -> None:
             if main is not None:
                 spec["layer"], spec[name] = main[0], json.loads(main[1])
         variety = _rows(
-            "SELECT varieties.spec FROM varieties JOIN layers ON layers.id = layer_id "
+            "SELECT max(CAST(varieties.spec AS VARCHAR)) FROM varieties "
+            "JOIN layers ON layers.id = layer_id "
             "WHERE network_id = :n GROUP BY spec_sha256 "
             "ORDER BY count(*) DESC, max(varieties.id) DESC LIMIT 1",
             n=network,
@@ -690,7 +691,8 @@ def _studies() -> None:
 def _main_scan(network: int, origin: str) -> Any:
     """Layer and spec by which most maps were searched; of equals the deepest, then the latest."""
     rows = _rows(
-        "SELECT layers.name, scans.spec FROM scans JOIN layers ON layers.id = layer_id "
+        "SELECT max(layers.name), max(CAST(scans.spec AS VARCHAR)) FROM scans "
+        "JOIN layers ON layers.id = layer_id "
         "WHERE network_id = :n AND origin = :o GROUP BY layer_id, spec_sha256 "
         "ORDER BY count(*) DESC, max(position) DESC, max(scans.id) DESC LIMIT 1",
         n=network,
