@@ -98,9 +98,9 @@ _VALUES = (
     *("", ",", "nan,inf", "0,nan", "0.5", "0.8,0.2", "0.2,0.2", "-1,1", "0,1e999", "a,b"),
     *("0," * 20_000 + "1", ",".join(str(i / 99) for i in range(99)), "0;1"),
 )
-_SHARDS = (
-    *("", "/", "0/0", "1/0", "3/2", "-1/2", "0/3", f"1/{HUGE}", f"{HUGE}/{HUGE}", "1", "1/2/3"),
-    *("a/b", "1.5/2", "1/-2"),
+_CLUSTERS = (
+    *("", ":", "://", "tcp://", "tcp://127.0.0.1:1", "http://127.0.0.1:1", "tcp://127.0.0.1:none"),
+    *("tcp://127.0.0.1:99999999", "inproc://1", LONG, "127.0.0.1", "\x1b[2J", "a\nb"),
 )
 _INPUTS = (
     *("", "x", "..", "0..", "..1", "1..0", "0..0", "0..1e999", "-1e308..1e308", "nan..1"),
@@ -144,7 +144,8 @@ VALUES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "save": (["saved.keras"], _MODELS_OUT),
     "values": (["0,1", "0.2,0.8"], _VALUES),
     "grid": (["2x2", "3x3"], _GRIDS),
-    "shard": (["1/2", "1/1"], _SHARDS),
+    "workers": (["1"], [*_INTEGERS, "0", HUGE]),
+    "cluster": ([], _CLUSTERS),
     "form": (["json", "csv", "table"], ["", "xml", "JSON ", "parquet,csv"]),
     "out": (["q.csv", "new-out.txt"], _PATHS_OUT),
     "stop_reason": (["converged"], ["", "x", "never"]),

@@ -2,60 +2,289 @@
 
 import os
 import pickle
-import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from oiplib import InputError, OipError, Store, Study, Workers, parse_objective
+from oiplib import Cluster, InputError, OipError, Store, Study, Workers
 from oiplib.progress import SILENT, bar
-from oiplib.study import units
 from oiplib.study.check import problems
-from oiplib.study.executors import Cluster, Here
+from oiplib.study.executors import Here
 from oiplib.study.questions import varieties
+from oiplib.study.units import PackedNetwork, SearchUnit, Subject
 from oiplib.study.work import Work, carry_out
 
 DASK = Path(sys.executable).with_name("dask")
 
 
 @pytest.fixture
-def trained(tiny_study, tmp_path):
-    """The network of the study in a database of its own, which has nothing else."""
-    from oiplib.values import StudySpec
+def emptied(tiny_study, tmp_path, copied):
+    """A function that gives a new database with the tiny network, and nothing derived."""
 
-    def trained(name, executor=None):
-        store = Store(tmp_path / name, create=True)
-        row = tiny_study.network
-        with store.session() as session:
-            if not session.connection().exec_driver_sql("SELECT 1 FROM networks").all():
-                store.close()
-                from oiplib.store import merge
+    def emptied(name):
+        path = copied(tiny_study.store.name, tmp_path / name)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for table in ("oips", "rungs", "scans", "screenings", "varieties", "nulls"):
+                connection.execute(f"DELETE FROM {table}")
+        return path
 
-                only = tmp_path / f"{name}.network"
-                only_network(tiny_study.store.name, only)
-                merge(Store(tmp_path / name, create=True), Store(only))
-        assert isinstance(tiny_study.spec, StudySpec)
-        return Study(tmp_path / name, tiny_study.spec, executor=executor), row
-
-    return trained
+    return emptied
 
 
-def only_network(source, target):
-    """A copy of a database that holds its network alone."""
-    import sqlite3
+def content(store):
+    """All OIPs, screenings and varieties, byte for byte."""
+    with store.session() as session:
+        connection = session.connection()
+        queries = {
+            "oips": "SELECT key, loss, image, trace, frames FROM oips ORDER BY key",
+            "rungs": "SELECT map, number, starts, losses FROM rungs "
+            "JOIN scans ON scan_id = scans.id ORDER BY scans.spec_sha256, map, number",
+            "screenings": "SELECT first, last, top_indices, histogram FROM screenings ORDER BY 1",
+            "varieties": "SELECT map, losses, peaks, unlike_losses FROM varieties ORDER BY map",
+        }
+        return {
+            name: [tuple(row) for row in connection.exec_driver_sql(query)]
+            for name, query in queries.items()
+        }
 
-    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
-        original.backup(copy)
-        copy.execute("PRAGMA foreign_keys = OFF")
-        for table in ("rungs", "scans", "oips", "screenings", "varieties", "nulls", "reactions"):
-            copy.execute(f"DELETE FROM {table}")
-        copy.commit()
+
+def derived(study):
+    """A study with its OIPs and varieties."""
+    study.derive()
+    varieties(study)
+    return study
+
+
+@contextmanager
+def cluster(n_workers):
+    """A Dask scheduler with workers, started as a person would; gives it as a `Dask`."""
+    dask = Dask(n_workers)
+    try:
+        yield dask
+    finally:
+        dask.end()
+
+
+class Dask:
+    """Processes of a scheduler and its workers."""
+
+    def __init__(self, n_workers):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.scheduler, self.workers = None, []
+        self.start_scheduler()
+        for _ in range(n_workers):
+            self.start_worker()
+
+    def start(self, *args):
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen([DASK, *args], start_new_session=True, **quiet)
+
+    def start_scheduler(self):
+        options = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
+        self.scheduler = self.start("scheduler", *options)
+
+    def start_worker(self):
+        options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
+        self.workers.append(self.start("worker", self.address, *options))
+
+    def kill_worker(self):
+        worker = self.workers.pop(0)
+        worker.kill()
+        worker.wait()
+
+    def end(self):
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+def test_units_come_to_the_same_here_and_elsewhere(tiny_study, emptied):
+    with Workers(2) as workers:
+        elsewhere = derived(Study(emptied("workers.db"), tiny_study.spec, executor=workers))
+    assert content(elsewhere.store) == content(tiny_study.store)
+    assert list(problems(elsewhere.store)) == []
+
+
+def test_a_cluster_comes_to_the_same(tiny_study, emptied):
+    with cluster(2) as dask, Cluster(dask.address) as executor:
+        assert executor.n_workers in (0, 1, 2)  # they are still coming
+        study = derived(Study(emptied("cluster.db"), tiny_study.spec, executor=executor))
+        assert executor.n_workers == 2
+    assert content(study.store) == content(tiny_study.store)
+    assert list(problems(study.store)) == []
+
+
+def test_a_unit_is_small_and_travels(tiny_study):
+    unit = SearchUnit("Conv2D_3", tiny_study.spec.trials, (3,))
+    packed = tiny_study.subject.packed()
+    assert len(pickle.dumps(unit)) < 2000
+    opened = pickle.loads(pickle.dumps(packed)).opened()
+    (there,) = pickle.loads(pickle.dumps(unit)).compute(opened)
+    (here,) = unit.compute(tiny_study.engine_of)
+    assert there.ascents.images.tobytes() == here.ascents.images.tobytes()
+    assert isinstance(packed, PackedNetwork)
+    assert str(unit) == "search for map 3 of Conv2D_3"
+
+
+def killing(pids, n, every, until):
+    """Kill one of some processes n times; returns how many were killed."""
+    killed = 0
+    while killed < n and not until.wait(every):
+        alive = [psutil.Process(pid) for pid in pids()]
+        if alive:
+            alive[killed % len(alive)].kill()
+            killed += 1
+    return killed
+
+
+def workers_of_this_process():
+    """Ids of the processes that multiprocessing started here."""
+    return [
+        child.pid
+        for child in psutil.Process().children()
+        if "multiprocessing.spawn" in " ".join(child.cmdline())
+    ]
+
+
+def test_lost_workers_cost_their_units_only(tiny_study, emptied):
+    done, killed = threading.Event(), []
+    with Workers(2) as workers:
+        study = Study(emptied("killed.db"), tiny_study.spec, executor=workers)
+        first = threading.Thread(
+            target=lambda: killed.append(killing(workers_of_this_process, 5, 3, done))
+        )
+        first.start()
+        try:
+            derived(study)
+        finally:
+            done.set()
+            first.join()
+    assert killed[0] > 0
+    assert content(study.store) == content(tiny_study.store)
+
+
+def test_a_scheduler_may_go_and_come_back(tiny_study, emptied):
+    with cluster(1) as dask, Cluster(dask.address) as executor:
+        study = Study(emptied("restarted.db"), tiny_study.spec, executor=executor)
+        study.derive_from_fluctuations("0-1")
+        dask.scheduler.kill()
+        dask.kill_worker()
+        dask.scheduler.wait()
+        back = threading.Timer(3, lambda: (dask.start_scheduler(), dask.start_worker()))
+        back.start()
+        study.derive_from_fluctuations()
+        back.join()
+    here = [tuple(row) for row in content(tiny_study.store)["oips"]]
+    assert set(content(study.store)["oips"]) <= set(here)
+    assert study.searched_maps() == list(range(12))
+
+
+class Failing:
+    """A unit that fails, or ends its process, where a file says so."""
+
+    def __init__(self, item, folder, how):
+        self.item, self.folder, self.how = item, folder, how
+
+    def compute(self, subject, progress=SILENT):
+        tried = self.folder / f"{self.item}-{time.monotonic_ns()}"
+        tried.touch()
+        if self.item == 1 and self.how == "fails":
+            raise ValueError("no such luck")
+        if self.item == 1 and self.how == "is wrong":
+            raise OipError("it can't be")
+        if self.item == 1 and self.how == "loses its worker once" and self.n_tried() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.item**2
+
+    def n_tried(self):
+        return len(list(self.folder.glob(f"{self.item}-*")))
+
+    def __str__(self):
+        return f"unit {self.item}"
+
+
+class Nothing:
+    """A subject that has nothing in it."""
+
+    def opened(self):
+        return None
+
+
+def carried_out(executor, tmp_path, how):
+    """What came back of four units, and how often each was tried."""
+    kept = {}
+    work = Work(
+        name="test",
+        subject=Subject("nothing", lambda: None, Nothing),
+        groups=[(k,) for k in range(4)],
+        unit=lambda group: Failing(group[0], tmp_path, how),
+        keep=lambda group, result: kept.update({group[0]: result}),
+    )
+    store = Store(tmp_path / "work.db", create=True)
+    with bar(4, "", "units") as progress:
+        try:
+            carry_out(executor, store, work, progress)
+        except OipError as error:
+            return kept, str(error)
+    return kept, None
+
+
+def test_a_unit_that_fails_three_times_is_named_and_the_rest_goes_on(tmp_path):
+    with Workers(2) as workers:
+        kept, error = carried_out(workers, tmp_path, "fails")
+    assert kept == {0: 0, 2: 4, 3: 9}
+    assert error == "unit 1 failed 3 times (ValueError: no such luck); all else is stored"
+    assert Failing(1, tmp_path, "").n_tried() == 3
+
+
+def test_a_unit_that_is_refused_is_not_tried_again(tmp_path):
+    with Workers(1) as workers:
+        _, error = carried_out(workers, tmp_path, "is wrong")
+    assert error == "it can't be"
+    assert Failing(1, tmp_path, "").n_tried() == 1
+
+
+def test_a_unit_that_lost_its_worker_is_handed_out_again(tmp_path):
+    with Workers(2) as workers:
+        assert carried_out(workers, tmp_path, "loses its worker once")[0] == {
+            k: k**2 for k in range(4)
+        }
+    assert Failing(1, tmp_path, "").n_tried() == 2
+
+
+def test_here_an_error_is_what_it_is(tmp_path):
+    with pytest.raises(ValueError, match="no such luck"):
+        carried_out(Here(), tmp_path, "fails")
+
+
+def test_nothing_of_the_workers_stays(tiny_study):
+    with Workers(2) as workers:
+        for _ in range(2):
+            workers.submit(SearchUnit("Conv2D_3", tiny_study.spec.trials, (0,)), tiny_study.subject)
+        assert len(workers_of_this_process()) == 2
+    assert workers_of_this_process() == []
+
+
+def test_what_cannot_be_used_is_refused(oip_here):
+    with pytest.raises(InputError, match="choose 1 to"):
+        Workers(10_000)
+    with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1: "):
+        Cluster("tcp://127.0.0.1:1")
+    for address in ("", "http://127.0.0.1:1", "tcp://127.0.0.1:none"):
+        with pytest.raises(InputError, match="no Dask scheduler answers at"):
+            Cluster(address)
+    both = oip_here("derive", "--workers", 2, "--cluster", "local", check=2)
+    assert both.stderr == "Error: --workers and --cluster name two places: choose one of them\n"
+    assert "0 is not in the range" in oip_here("derive", "--workers", 0, check=2).stderr

@@ -438,7 +438,7 @@ def test_any_words_are_an_answer_or_wrong_usage(command, plain_file, tmp_path, m
 WRONG = (
     *("show x", "show 0", "replay --sample 0", f"replay --sample {10**30} 1"),
     *("query --maps 0-99999999", "query --prior jitter(1e999)", "query --out /", "query --out ."),
-    *("query --out=", "screen --shard 0/0", "screen --shard 3/2", "screen --grid 0x0"),
+    *("query --out=", "screen --workers 0", "screen --cluster x --workers 1", "screen --grid 0x0"),
     *(f"screen --grid {HUGE}x1", "derive --epsilon nan", "derive --maps 5-3"),
     *("train --image-size ² --model m.keras", "train --dataset=", f"train --dataset {LONG}.npz"),
     *("export /", "export .", f"export {LONG}", "book --site /proc/x", f"book --network {10**30}"),

@@ -87,11 +87,28 @@ def test_a_database_is_merged_into_a_new_one(halves, tmp_path, oip, tiny_study):
     assert study.derive_from_fluctuations() == study.derive_from_patterns() == []
 
 
-def test_shards_of_a_screening_from_two_machines_make_the_whole(tiny_study, tmp_path, copied):
+def test_parts_of_a_screening_from_two_machines_make_the_whole(
+    tiny_study, tmp_path, copied, monkeypatch
+):
+    """Each was stopped before the part that the other one has."""
+    from oiplib.search import screening
+
     grid = tiny_study.spec.scan.grid.replace(rows=1, columns=17)  # two parts of 65,536
     paths = [tmp_path / f"{k}.db" for k in range(2)]
-    for k, path in enumerate(paths):
-        Study(copied(tiny_study.store.name, path)).screen_parts(grid, k, 2)
+    parts = screening.parts_of(grid)
+    for path, order in zip(paths, (parts, parts[::-1]), strict=True):
+
+        def stopped(layer, spec, part, progress, last=order[1]):
+            if part == last:
+                raise KeyboardInterrupt
+            return screen(layer, spec, part, progress)
+
+        study = Study(copied(tiny_study.store.name, path))
+        with monkeypatch.context() as patch:
+            patch.setattr(screening, "parts_of", lambda grid, order=order: order)
+            patch.setattr(screening, "screen", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                study.screening(grid)
     merge(Store(paths[0], create=True), Store(paths[1]))
     with closing(sqlite3.connect(paths[0])) as connection:
         before = connection.execute("SELECT count(*) FROM runs").fetchone()

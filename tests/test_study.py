@@ -28,7 +28,7 @@ from oiplib.study import questions
 from oiplib.study.check import problems
 from oiplib.study.networks import add_model
 from oiplib.study.replay import replay
-from oiplib.values import AscentSpec, GridSpec, stages_of, start_of
+from oiplib.values import AscentSpec, stages_of, start_of
 
 
 def runs(study):
@@ -120,22 +120,18 @@ def test_a_screening_goes_on_where_it_stood(tiny_study, monkeypatch, tmp_path, c
     path = copied(tiny_study.store.name, tmp_path / "parts.db")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM screenings")
-    shown = []
+    shown, stops = [], [True]
     screen = screening.screen
-    monkeypatch.setattr(
-        screening, "screen", lambda *args: [shown.append(args[2]), screen(*args)][1]
-    )
 
-    def stop_after(layer, spec, part, progress):
-        if len(shown) == 2:
-            raise KeyboardInterrupt
+    def noted(layer, spec, part, progress):
+        if len(shown) == 2 and stops:
+            raise stops.pop() and KeyboardInterrupt
         shown.append(part)
         return screen(layer, spec, part, progress)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(screening, "screen", stop_after)
-        with pytest.raises(KeyboardInterrupt):
-            Study(path).screening()
+    monkeypatch.setattr(screening, "screen", noted)
+    with pytest.raises(KeyboardInterrupt):
+        Study(path).screening()
     found, whole = Study(path).screening(), tiny_study.screening()
     assert shown == [(0, 100), (100, 101), (101, 300), (300, 512)]
     for name in ("n_reacting", "top_indices", "top_responses", "top_preactivations", "histogram"):
