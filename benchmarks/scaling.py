@@ -1,0 +1,267 @@
+"""What it costs and gives to share work: units, a Dask cluster, and what many cores would do.
+
+``python benchmarks/scaling.py units`` does the whole study from nothing in this process and notes
+how long each unit takes, to ``scaling.json`` in the folder named by ``--work``. It takes as long
+as ``oip reproduce`` without its book.
+
+``python benchmarks/scaling.py`` measures a cluster of one and of two workers, each pinned to a
+core, and writes ``SCALING.md`` beside this file, with what the noted units would take on more
+cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import os
+import pickle
+import platform
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oiplib import Cluster, GridSpec, Study
+from oiplib.progress import SILENT
+from oiplib.study.chapters import NOTEBOOKS, needs_of
+from oiplib.study.executors import Here
+from oiplib.study.units import Subject, Unit
+
+HERE = Path(__file__).parent
+
+#: The grid whose patterns are counted.
+GRID = GridSpec((0.0, 0.25, 0.5, 0.75, 1.0), 3, 3)
+
+#: On so many cores the noted units are dealt out, on paper.
+CORES = (1, 2, 8, 64, 512)
+
+#: Units by which the cost of one on a cluster is measured.
+N_EMPTY = 300
+
+
+@dataclass(frozen=True)
+class Empty:
+    """A unit that does nothing, of the size of a race's."""
+
+    payload: bytes
+
+    def compute(self, subject: Any, progress: Any = SILENT) -> bytes:
+        """As many bytes as it came with."""
+        return self.payload
+
+
+class Noting(Here):
+    """This process; notes of each unit what it is, how long it took, and how large it is."""
+
+    def __init__(self) -> None:
+        self.noted: list[dict[str, Any]] = []
+
+    def submit(self, unit: Unit, subject: Subject, progress: Any = SILENT) -> Future[Any]:
+        """As `Here`."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        done = super().submit(unit, subject, progress)
+        self.noted.append(
+            {
+                "kind": type(unit).__name__,
+                "seconds": time.perf_counter() - wall,
+                "cpu": time.process_time() - cpu,
+                "there": len(pickle.dumps(unit)),
+                "back": len(pickle.dumps(done.result())),
+            }
+        )
+        return done
+
+
+def note_units(folder: Path) -> None:
+    """Do the study from nothing, need by need, and write what each took."""
+    executor = Noting()
+    study = Study(folder / "noted.db", executor=executor)
+    stages = []
+    for need in needs_of(NOTEBOOKS):
+        executor.noted, wall, cpu = [], time.perf_counter(), time.process_time()
+        result = need.compute(study, study.check_maps())
+        stages.append(
+            {
+                "name": need.name,
+                "seconds": time.perf_counter() - wall,
+                "cpu": time.process_time() - cpu,
+                "units": executor.noted,
+            }
+        )
+        print(f"{need.name:13} {result} ({stages[-1]['seconds']:.0f} s)", flush=True)
+        (folder / "scaling.json").write_text(json.dumps(stages))
+
+
+@contextmanager
+def pinned_cluster(n_workers: int) -> Iterator[str]:
+    """The address of a scheduler with workers, each on a core of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address, dask = f"tcp://127.0.0.1:{port}", str(Path(sys.executable).with_name("dask"))
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    here = ["--host", "127.0.0.1", "--no-dashboard"]
+    processes = [subprocess.Popen([dask, "scheduler", *here, "--port", str(port)], **quiet)]
+    for core in sorted(os.sched_getaffinity(0))[:n_workers]:
+        worker = [dask, "worker", address, *here, "--nthreads", "1", "--no-nanny"]
+        processes.append(
+            subprocess.Popen(
+                worker, preexec_fn=lambda core=core: os.sched_setaffinity(0, {core}), **quiet
+            )
+        )
+    try:
+        yield address
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def measure_cluster(db: Path, n_workers: int) -> dict[str, Any]:
+    """The rate of a screening, what it comes to, and what a unit costs, on so many workers."""
+    with closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("DELETE FROM screenings")
+    with pinned_cluster(n_workers) as address, Cluster(address) as cluster:
+        while cluster.n_workers < n_workers:
+            time.sleep(0.1)
+        study = Study(db, executor=cluster)
+        # All workers have the network, and have compiled what they need.
+        for k in range(4):
+            study.screening(GridSpec((0.1 + k / 100, 0.9), 3, 3))
+        begin = time.perf_counter()
+        screening = study.screening(GRID)
+        seconds = time.perf_counter() - begin
+        found: dict[str, Any] = {
+            "rate": GRID.n_patterns / seconds,
+            "screening": [screening.top_indices.tobytes(), screening.histogram.tobytes()],
+        }
+        found["unit"], found["here"] = cost_of_a_unit(cluster), cost_of_a_unit(Here())
+    return found
+
+
+def cost_of_a_unit(executor: Any) -> float:
+    """Seconds for a unit that does nothing, with the size of a race's unit and result."""
+    unit = Empty(os.urandom(1_000_000))
+    subject = Subject("nothing", lambda: None, _Nothing)
+    executor.submit(unit, subject).result()
+    begin = time.perf_counter()
+    waiting = [executor.submit(unit, subject) for _ in range(N_EMPTY)]
+    for future in waiting:
+        future.result()
+    return (time.perf_counter() - begin) / N_EMPTY
+
+
+class _Nothing:
+    """A subject with nothing in it."""
+
+    def opened(self) -> None:
+        """Nothing."""
+
+
+def on_paper(stages: Sequence[dict[str, Any]], n_cores: int, cost: float) -> float:
+    """Seconds that the noted stages would take, one after the other, on so many cores.
+
+    Units are dealt out in their order to whichever core is free. Each takes the processor's time
+    that was noted here, as if on one core, and costs the driver `cost` seconds. What a stage does
+    beside its units, the driver does alone.
+    """
+    total = 0.0
+    for stage in stages:
+        beside = stage["seconds"] - sum(unit["seconds"] for unit in stage["units"])
+        free = [0.0] * min(n_cores, max(1, len(stage["units"])))
+        for number, unit in enumerate(stage["units"]):
+            begin = max(heapq.heappop(free), number * cost)
+            heapq.heappush(free, begin + unit["cpu"])
+        total += max(free) + beside
+    return total
+
+
+def report(stages: Sequence[dict[str, Any]], one: dict[str, Any], two: dict[str, Any]) -> str:
+    """The page."""
+    by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for stage in stages:
+        for unit in stage["units"]:
+            by_kind[unit["kind"]].append(unit)
+    lines = [
+        "# Sharing work",
+        "",
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}. Made by `python benchmarks/scaling.py`.",
+        "",
+        "## A cluster, measured",
+        "",
+        "Dask's scheduler and workers on this machine, each worker with a thread and a core of its own.",
+        "",
+        "| what | |",
+        "|---|---|",
+        f"| screening of 5^9: rate of two workers over one | {two['rate'] / one['rate']:.2f} |",
+        "| the same best patterns and histograms, byte for byte | "
+        + ("yes |" if one["screening"] == two["screening"] else "NO |"),
+        f"| a unit of 1 MB there and back, in ms on the cluster | {one['unit'] * 1e3:.1f} |",
+        f"| the same in this process | {one['here'] * 1e3:.3f} |",
+        "",
+        "## The units of a study from nothing",
+        "",
+        "| unit | how many | share of the processor's time | seconds each: median, longest | "
+        "kB there, back: median |",
+        "|---|---|---|---|---|",
+    ]
+    whole = sum(stage["cpu"] for stage in stages)
+    for kind, units in sorted(by_kind.items()):
+        cpu, there, back = (
+            sorted(unit[name] for unit in units) for name in ("cpu", "there", "back")
+        )
+        middle = len(units) // 2
+        lines.append(
+            f"| {kind.removesuffix('Unit').lower()} | {len(units)} | {sum(cpu) / whole:.0%} | "
+            f"{cpu[middle]:.1f}, {cpu[-1]:.1f} | "
+            f"{there[middle] / 1e3:.0f}, {back[middle] / 1e3:.0f} |"
+        )
+    beside = whole - sum(unit["cpu"] for units in by_kind.values() for unit in units)
+    lines += [
+        f"| what the driver does alone | | {beside / whole:.0%} | | |",
+        "",
+        "## More cores, on paper",
+        "",
+        "Not measured: the units above dealt out to so many cores, stage after stage, each for the "
+        "time that it took the processor here, at the measured cost of a unit. What the driver "
+        "does alone isn't shared, so it sets the limit.",
+        "",
+        "| cores | times as fast as one |",
+        "|---|---|",
+    ]
+    alone = on_paper(stages, 1, one["unit"])
+    lines += [f"| {n} | {alone / on_paper(stages, n, one['unit']):.1f} |" for n in CORES]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["units"], help="note units only")
+    parser.add_argument("--work", type=Path, default=Path("scaling"), help="a folder")
+    asked = parser.parse_args()
+    asked.work.mkdir(parents=True, exist_ok=True)
+    if asked.what == "units":
+        note_units(asked.work)
+        return
+    stages = json.loads((asked.work / "scaling.json").read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        db = Path(shutil.copy(HERE.parent / "oip.db", folder))
+        one, two = (measure_cluster(db, n) for n in (1, 2))
+    (HERE / "SCALING.md").write_text(report(stages, one, two))
+
+
+if __name__ == "__main__":
+    main()
