@@ -184,7 +184,7 @@ def _made(url):
 
 # --- older databases ---
 
-#: There were databases in PostgreSQL since the schema before the first of these.
+#: Schemas in which oiplib kept databases in PostgreSQL, but the one of today.
 UPGRADED = [str(n) for n in range(5, int(NUMBER))]
 
 

@@ -21,11 +21,17 @@ class Leases:
     They are advisory locks of a connection to PostgreSQL: the server takes them back when the
     connection ends, however the driver does. Other databases know no leases: there each unit is
     granted, and the store keeps the first of two results. To be used by one thread.
+
+    Attributes
+    ----------
+    are_shared : bool
+        Whether other drivers could have a lease.
     """
 
     def __init__(self, connection: Connection | None, name: str) -> None:
         self._connection, self._name = connection, name
         self._taken: set[str] = set()
+        self.are_shared = connection is not None
 
     def take(self, unit: str) -> bool:
         """Whether the driver may compute a unit: True if it has, or gets, the lease.
