@@ -54,15 +54,19 @@ def server():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def url(server):
-    """A server whose database is empty."""
+def emptied(server):
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql("DROP SCHEMA public CASCADE")
         connection.exec_driver_sql("CREATE SCHEMA public")
     engine.dispose()
     return server
+
+
+@pytest.fixture
+def url(server):
+    """A server whose database is empty."""
+    return emptied(server)
 
 
 def content(store):
@@ -252,7 +256,7 @@ def asked(url, sql):
 @pytest.fixture(scope="module")
 def new_layout(server):
     """That of a database of today."""
-    Store(server, create=True).close()
+    Store(emptied(server), create=True).close()
     return layout(server)
 
 
@@ -281,7 +285,9 @@ def test_an_older_database_is_upgraded_as_a_file_is(new_layout, old_there, old, 
         assert last == [(max((row["id"] for row in rows), default=None),)]
 
 
-@pytest.mark.parametrize("number", [UPGRADED[0], UPGRADED[-1]])
+@pytest.mark.parametrize(
+    "number", [pytest.param(UPGRADED[0], marks=pytest.mark.slow), UPGRADED[-1]]
+)
 def test_a_study_goes_on_in_an_older_database(old_there, number):
     study = Study(Store(old_there(number)))
     assert study.derive_from_patterns([0, 3, 5]) == [3]
