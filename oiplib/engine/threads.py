@@ -13,13 +13,10 @@ N_THREADS = min(4, os.cpu_count() or 1)
 
 
 def use_threads(n: int) -> None:
-    """Compute with so many threads; called before anything is computed in this process."""
+    """Compute with so many threads; called before TensorFlow computes anything in this process."""
     global N_THREADS
-    from .tf import tf
-
     N_THREADS = n
-    tf.config.threading.set_intra_op_parallelism_threads(n)
-    tf.config.threading.set_inter_op_parallelism_threads(n)
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": str(n), "TF_NUM_INTEROP_THREADS": str(n)}
 
 
 Item = TypeVar("Item")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -86,3 +86,5 @@ def leases_in(engine: Engine, name: str) -> Iterator[Leases]:
         raise explained(name, error) from None
     with connection:
         yield Leases(connection, name)
+        with suppress(SQLAlchemyError):  # the server may take a moment to notice the end
+            connection.execute(text("SELECT pg_advisory_unlock_all()"))

@@ -68,7 +68,10 @@ def _copied(target: Store, source: Session) -> dict[str, tuple[int, int]] | None
     n_rows = {
         table.name: here.scalar(select(func.count()).select_from(table)) or 0 for table in tables
     }
-    with target.session(writes=True) as session, bar(sum(n_rows.values()), "Copy", "rows") as bar_:
+    with (
+        target.session(writes=True) as session,
+        bar(sum(n_rows.values()), "Copy", "rows") as progress,
+    ):
         there = session.connection()
         on_server = there.dialect.name == "postgresql"
         if on_server:  # in a file, who writes is alone
@@ -80,7 +83,7 @@ def _copied(target: Store, source: Session) -> dict[str, tuple[int, int]] | None
             found = here.execute(query, execution_options={"yield_per": _ROWS})
             for rows in found.mappings().partitions():
                 there.execute(insert(table), [dict(row) for row in rows])
-                bar_.update(len(rows))
+                progress.update(len(rows))
             if on_server:  # new rows get higher numbers
                 of_table = f"pg_get_serial_sequence('{table.name}', 'id')"
                 there.execute(text(f"SELECT setval({of_table}, max(id)) FROM {table.name}"))
