@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
-from sqlalchemy import select
+from sqlalchemy import create_engine, select
 
 from oiplib import (
     AscentSpec,
@@ -47,6 +47,9 @@ os.environ.pop("OIP_DB", None)
 OLD = Path(__file__).parent / "schemas"
 
 REFERENCE = Path(__file__).parent.parent / "oip.db"
+
+#: Programs of Debian's PostgreSQL, if it is installed.
+POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 #: Maps that have a page in the tests' site.
 SHOWN = [0, 3, 7]
@@ -316,6 +319,48 @@ def built(once, finished):
 def executed(built):
     """Folder of the executed notebooks from which the site was built."""
     return built.with_name("site.work") / "notebooks"
+
+
+@pytest.fixture(scope="module")
+def server():
+    """URL of a server without a database of ours, reached by a socket only."""
+    folder = Path(tempfile.mkdtemp(prefix="oip-pg-"))  # a socket's path must be short
+    # It refuses to run as root; Debian's package brings a user for it.
+    user = {"user": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    if user:
+        shutil.chown(folder, "postgres")
+    data, bin = folder / "data", POSTGRESQL[-1].parent
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "cwd": folder, **user}
+
+    def control(*args):
+        subprocess.run([bin / "pg_ctl", "-D", data, "-w", *args], check=True, **quiet)
+
+    subprocess.run(
+        [bin / "initdb", "-D", data, "-U", "oip", "-A", "trust", "-E", "UTF8", "--no-sync"],
+        check=True,
+        **quiet,
+    )
+    control("-o", f"-k {folder} -c listen_addresses='' -c fsync=off", "start")
+    try:
+        yield f"postgresql+psycopg://oip@/postgres?host={folder}"
+    finally:
+        control("-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def emptied_server(server):
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
+    return server
+
+
+@pytest.fixture
+def url(server):
+    """A server whose database is empty."""
+    return emptied_server(server)
 
 
 @pytest.fixture

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from conftest import POSTGRESQL
 
 from oiplib import Cluster, InputError, OipError, Store, Study, Workers
 from oiplib.progress import SILENT, bar
+from oiplib.store import merge
 from oiplib.study.check import problems
 from oiplib.study.executors import Here
 from oiplib.study.questions import varieties
@@ -42,19 +44,21 @@ def emptied(tiny_study, tmp_path, copied):
 
 def content(store):
     """All OIPs, screenings and varieties, byte for byte."""
+    queries = {
+        "oips": "SELECT key, loss, image, trace, frames FROM oips ORDER BY key",
+        "rungs": "SELECT map, number, starts, losses FROM rungs JOIN scans ON scan_id = scans.id "
+        "ORDER BY scans.spec_sha256, map, number",
+        "screenings": "SELECT first, last, top_indices, histogram FROM screenings ORDER BY 1",
+        "varieties": "SELECT map, losses, peaks, unlike_losses FROM varieties ORDER BY map",
+    }
+    return {name: rows_of(store, query) for name, query in queries.items()}
+
+
+def rows_of(store, query):
+    """What a query finds."""
     with store.session() as session:
-        connection = session.connection()
-        queries = {
-            "oips": "SELECT key, loss, image, trace, frames FROM oips ORDER BY key",
-            "rungs": "SELECT map, number, starts, losses FROM rungs "
-            "JOIN scans ON scan_id = scans.id ORDER BY scans.spec_sha256, map, number",
-            "screenings": "SELECT first, last, top_indices, histogram FROM screenings ORDER BY 1",
-            "varieties": "SELECT map, losses, peaks, unlike_losses FROM varieties ORDER BY map",
-        }
-        return {
-            name: [tuple(row) for row in connection.exec_driver_sql(query)]
-            for name, query in queries.items()
-        }
+        rows = session.connection().exec_driver_sql(query).all()
+    return [tuple(bytes(v) if isinstance(v, memoryview) else v for v in row) for row in rows]
 
 
 def derived(study):
@@ -288,3 +292,60 @@ def test_what_cannot_be_used_is_refused(oip_here):
     both = oip_here("derive", "--workers", 2, "--cluster", "local", check=2)
     assert both.stderr == "Error: --workers and --cluster name two places: choose one of them\n"
     assert "0 is not in the range" in oip_here("derive", "--workers", 0, check=2).stderr
+
+
+#: A driver that searches by one spec after the other, until a file says that it is enough.
+DRIVER = """
+import sys
+from itertools import count
+from pathlib import Path
+from oiplib import Cluster, Study
+with Cluster(sys.argv[2]) as cluster:
+    study = Study(sys.argv[1], executor=cluster)
+    for n in count(1):
+        if Path(sys.argv[3]).exists():
+            break
+        study.replace(trials=study.spec.trials.replace(n_trials=n)).derive_from_fluctuations()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not POSTGRESQL, reason="Debian's postgresql isn't installed")
+def test_nothing_is_lost_or_double_in_a_storm(url, tiny_study, emptied, tmp_path):
+    """Two drivers, PostgreSQL and a cluster; for two minutes something is killed all the time."""
+    merge(Store(url, create=True), Store(emptied("empty.db")))
+    enough = tmp_path / "enough"
+
+    def driver():
+        command = [sys.executable, "-c", DRIVER, url, dask.address, str(enough)]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    with cluster(2) as dask:
+        drivers = [driver(), driver()]
+        for second in range(0, 120, 5):
+            time.sleep(5)
+            dask.kill_worker()
+            if second == 40:
+                dask.scheduler.kill()
+                dask.scheduler.wait()
+                dask.start_scheduler()
+                while dask.workers:
+                    dask.kill_worker()
+                dask.start_worker()
+            if second in (60, 90):
+                drivers[0].kill()
+                drivers[0].wait()
+                drivers[0] = driver()
+            dask.start_worker()
+        enough.touch()
+        assert [each.wait(600) for each in drivers] == [0, 0]
+    store = Store(url)
+    found = content(store)
+    assert list(problems(store)) == []
+    n_specs = len({row[0] for row in rows_of(store, "SELECT spec_sha256 FROM scans")})
+    assert len(rows_of(store, "SELECT id FROM scans")) == 12 * n_specs > 12
+    here = Study(emptied("here.db"), tiny_study.spec)
+    for n in range(1, n_specs + 1):
+        trials = here.spec.trials.replace(n_trials=n)
+        here.replace(trials=trials).derive_from_fluctuations()
+    assert found == content(here.store)

@@ -1,18 +1,15 @@
 """The same study in a PostgreSQL server of Debian's, started here for the purpose."""
 
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
-from pathlib import Path
 
 import pytest
+from conftest import POSTGRESQL, emptied_server
 from sqlalchemy import MetaData, create_engine, event, text
 
 from oiplib import OipError, OipFilter, Store, Study
@@ -23,50 +20,7 @@ from oiplib.store.views import VIEWS
 from oiplib.study.check import problems
 from oiplib.study.replay import replay
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-pytestmark = pytest.mark.skipif(not BINARIES, reason="Debian's postgresql isn't installed")
-
-
-@pytest.fixture(scope="module")
-def server():
-    """URL of a server without a database of ours, reached by a socket only."""
-    folder = Path(tempfile.mkdtemp(prefix="oip-pg-"))  # a socket's path must be short
-    # It refuses to run as root; Debian's package brings a user for it.
-    user = {"user": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-    if user:
-        shutil.chown(folder, "postgres")
-    data, bin = folder / "data", BINARIES[-1].parent
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "cwd": folder, **user}
-
-    def control(*args):
-        subprocess.run([bin / "pg_ctl", "-D", data, "-w", *args], check=True, **quiet)
-
-    subprocess.run(
-        [bin / "initdb", "-D", data, "-U", "oip", "-A", "trust", "-E", "UTF8", "--no-sync"],
-        check=True,
-        **quiet,
-    )
-    control("-o", f"-k {folder} -c listen_addresses='' -c fsync=off", "start")
-    try:
-        yield f"postgresql+psycopg://oip@/postgres?host={folder}"
-    finally:
-        control("-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def emptied(server):
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        connection.exec_driver_sql("CREATE SCHEMA public")
-    engine.dispose()
-    return server
-
-
-@pytest.fixture
-def url(server):
-    """A server whose database is empty."""
-    return emptied(server)
+pytestmark = pytest.mark.skipif(not POSTGRESQL, reason="Debian's postgresql isn't installed")
 
 
 def content(store):
@@ -256,7 +210,7 @@ def asked(url, sql):
 @pytest.fixture(scope="module")
 def new_layout(server):
     """That of a database of today."""
-    Store(emptied(server), create=True).close()
+    Store(emptied_server(server), create=True).close()
     return layout(server)
 
 
