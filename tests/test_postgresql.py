@@ -217,7 +217,7 @@ def new_layout(server):
 def dumped(url):
     """Everything in a database, as text."""
     socket = re.search("host=(.*)", url)[1]
-    command = [BINARIES[-1].parent / "pg_dump", "-U", "oip", "-h", socket, "postgres"]
+    command = [POSTGRESQL[-1].parent / "pg_dump", "-U", "oip", "-h", socket, "postgres"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     # Newer ones protect the text by a word that is another one each time.
     return re.sub(r"\\(un)?restrict .*", "", done.stdout)
