@@ -8,12 +8,12 @@ The formulas, the initial weights, the order of the images and the history are t
 =====================================  =====================================================
 pixels that the last layer never sees  are cut off before the first layer
 gradient of a pooled convolution       needs only to know which of four positions won
-gradient of a kernel                   is a convolution, too: of the inputs with the outputs'
-                                       gradient, the images in the place of the channels
+gradient of a kernel                   is a matrix product for each of the kernel's rows
 =====================================  =====================================================
 
-TensorFlow's own gradient of a kernel is faster, but its sums depend on the number of threads.
-Those of a convolution don't. So a training gives the same bytes whatever else the processor does.
+TensorFlow's own gradient of a kernel is a little faster, and so is that of ``bias_add``; but their
+sums depend on the number of threads. Nothing here does: a training gives the same bytes in a
+process with many threads and in one with a single thread.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ def _scores(weights: list[Any], n_convolutions: int, images: Any) -> Any:
     for number, (kernel, bias) in enumerate(layers[:n_convolutions]):
         is_first, is_last = number == 0, number == n_convolutions - 1
         if is_last:
-            x = tf.nn.relu(tf.nn.bias_add(_convolved(x, kernel, is_first), bias))
+            x = tf.nn.relu(_convolved(x, kernel, is_first) + bias)
         else:
             x = _convolved_pooled(x, kernel, bias, is_first)
     x = tf.reshape(x, (-1, np.prod(x.shape[1:])))
@@ -270,9 +270,9 @@ def _convolved(inputs: Any, kernel: Any, is_first: bool) -> Any:
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def convolved(inputs: Any, kernel: Any) -> Any:
         def backward(gradient: Any) -> tuple[Any, Any]:
-            by_positions = tf.transpose(gradient, (1, 2, 0, 3))
+            by_rows = tf.transpose(gradient, (1, 0, 2, 3))
             by_inputs = None if is_first else _by_inputs(inputs, kernel, gradient)
-            return by_inputs, _by_kernel(inputs, by_positions)
+            return by_inputs, _by_kernel(inputs, by_rows)
 
         return tf.nn.conv2d(inputs, kernel, 1, "VALID"), backward
 
@@ -293,9 +293,9 @@ def _convolved_pooled(inputs: Any, kernel: Any, bias: Any, is_first: bool) -> An
             by_inputs = None
             if not is_first:
                 by_inputs = _by_inputs(inputs, kernel, _unpooled(winners, gradient))
-            by_kernel = _by_kernel(inputs, _unpooled_by_positions(winners, gradient))
+            by_kernel = _by_kernel(inputs, _unpooled_by_rows(winners, gradient))
             passed = tf.raw_ops.ReluGrad(gradients=gradient, features=outputs)
-            by_bias = tf.raw_ops.BiasAddGrad(out_backprop=passed)
+            by_bias = tf.reduce_sum(passed, (0, 1, 2))
             return by_inputs, by_kernel, by_bias
 
         return outputs, backward
@@ -309,26 +309,45 @@ def _by_inputs(inputs: Any, kernel: Any, gradient: Any) -> Any:
 
 
 def _by_kernel(inputs: Any, gradient: Any) -> Any:
-    """The gradient of a convolution's kernel.
+    """The gradient of a convolution's kernel: a matrix product for each of its rows.
 
     Parameters
     ----------
     inputs : tensor, (n, height, width, channels)
-    gradient : tensor, (height', width', n, maps)
+    gradient : tensor, (height', n, width', maps)
         Of the convolution's outputs.
     """
-    by_channel = tf.nn.conv2d(tf.transpose(inputs, (3, 1, 2, 0)), gradient, 1, "VALID")
-    return tf.transpose(by_channel, (1, 2, 0, 3))
+    rows, _, columns, n_maps = gradient.shape
+    height, width, channels = inputs.shape[1:]
+    sides = height - rows + 1, width - columns + 1
+    shifted, by_output = _shifted(inputs, sides[1]), tf.reshape(gradient, (-1, n_maps))
+    by_row = [
+        tf.matmul(
+            tf.reshape(shifted[i : i + rows], (-1, sides[1] * channels)),
+            by_output,
+            transpose_a=True,
+        )
+        for i in range(sides[0])
+    ]
+    return tf.reshape(tf.stack(by_row), (*sides, channels, n_maps))
+
+
+@fused
+def _shifted(inputs: Any, n_columns: int) -> Any:
+    """What each row of a kernel sees: (height, n, width', columns of the kernel x channels)."""
+    inputs = tf.transpose(inputs, (1, 0, 2, 3))
+    width = inputs.shape[2] - n_columns + 1
+    return tf.concat([inputs[:, :, j : j + width] for j in range(n_columns)], axis=-1)
 
 
 _unpooled = fused(unpooled)
 
 
 @fused
-def _unpooled_by_positions(winners: Any, gradient: Any) -> Any:
-    """As `unpooled`, with the images behind the positions: (height, width, n, maps)."""
-    winners, gradient = (tf.transpose(each, (1, 2, 0, 3)) for each in (winners, gradient))
-    rows, columns, n, n_maps = gradient.shape
-    is_winner = winners[:, None, :, None] == WINDOW.reshape(2, 1, 2, 1, 1)
-    values = tf.where(is_winner, gradient[:, None, :, None], 0.0)
-    return tf.reshape(values, (2 * rows, 2 * columns, n, n_maps))
+def _unpooled_by_rows(winners: Any, gradient: Any) -> Any:
+    """As `unpooled`, with the images behind the rows: (height, n, width, maps)."""
+    winners, gradient = (tf.transpose(each, (1, 0, 2, 3)) for each in (winners, gradient))
+    rows, n, columns, n_maps = gradient.shape
+    is_winner = winners[:, None, :, :, None] == WINDOW.reshape(2, 1, 1, 2, 1)
+    values = tf.where(is_winner, gradient[:, None, :, :, None], 0.0)
+    return tf.reshape(values, (2 * rows, n, 2 * columns, n_maps))
