@@ -3,8 +3,8 @@ import pytest
 
 from oiplib import CnnSpec, InputError, OipError
 from oiplib.engine import data, network
-from oiplib.engine.training import train
 from oiplib.engine.tf import keras
+from oiplib.engine.training import train
 
 SPEC = CnnSpec(maps=(4, 6), dense=(8,), epochs=1)
 

@@ -88,7 +88,8 @@ def train(spec: CnnSpec, dataset: Dataset, title: str = "") -> tuple[Any, Histor
                 totals += update(batches, rates[done : done + len(batches)])
                 done += len(batches)
                 progress.update(len(batches))
-            tested = sum(map(assess, _batches(np.arange(n_tests), spec.batch_size)))
+            tests = _batches(np.arange(n_tests), spec.batch_size)
+            tested = np.sum([assess(batches) for batches in tests], axis=0)
             values = *totals / n_images, *tested / n_tests, rates[done]
             names = "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"
             for name, value in zip(names, values, strict=True):
@@ -142,7 +143,7 @@ def _compiled(
 
     def descend(numbers: Any, rate: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
-            loss, right = losses(numbers, *train)
+            loss, right = losses(numbers, *training_set)
         steps = [
             tf.raw_ops.ResourceApplyRMSProp(
                 var=weight.handle,
@@ -161,7 +162,7 @@ def _compiled(
         with tf.control_dependencies(steps):
             return tf.identity(loss), tf.identity(right)
 
-    train, test = (
+    training_set, test_set = (
         (tf.constant(images), tf.constant(labels))
         for images, labels in (
             (dataset.train_images, dataset.train_labels),
@@ -170,7 +171,7 @@ def _compiled(
     )
     return (
         _loop(descend, (tf.float32,)),
-        _loop(lambda numbers: losses(numbers, *test), ()),
+        _loop(lambda numbers: losses(numbers, *test_set), ()),
     )
 
 
@@ -188,7 +189,7 @@ def _loop(step: Callable[..., tuple[Any, Any]], kinds: tuple[Any, ...]) -> Calla
 
     def of_width(width: int) -> Callable[..., Any]:
         # TensorFlow takes faster ways if it knows how many images a batch has.
-        @tf.function(
+        @tf.function(  # type: ignore[untyped-decorator]
             autograph=False,
             input_signature=[
                 tf.TensorSpec((None, width), tf.int64),
