@@ -4,6 +4,7 @@ import pytest
 from oiplib import CnnSpec, InputError, OipError
 from oiplib.engine import data, network
 from oiplib.engine.tf import keras
+from oiplib.engine.training import train
 
 SPEC = CnnSpec(maps=(4, 6), dense=(8,), epochs=1)
 
@@ -15,7 +16,7 @@ def dataset(digits):
 
 @pytest.fixture(scope="module")
 def trained(dataset):
-    return network.train(SPEC, dataset)
+    return train(SPEC, dataset)
 
 
 def test_the_default_is_the_network_of_the_articles():
@@ -28,14 +29,14 @@ def test_the_default_is_the_network_of_the_articles():
 
 
 def test_the_same_seeds_give_the_same_bytes(trained, dataset):
-    again, history = network.train(SPEC, dataset)
+    again, history = train(SPEC, dataset)
     assert network.pack(again) == network.pack(trained[0])
     assert history == trained[1]
 
 
 @pytest.mark.parametrize("seed", ["weights_seed", "order_seed"])
 def test_each_seed_alone_makes_another_network(seed, trained, dataset):
-    other, _ = network.train(SPEC.replace(**{seed: 1}), dataset)
+    other, _ = train(SPEC.replace(**{seed: 1}), dataset)
     assert network.weights_sha256(other) != network.weights_sha256(trained[0])
 
 

@@ -36,13 +36,13 @@ from .nested import set_weights
 from .tf import keras, tf
 
 # The four positions in a pooling's window, row by row.
-_WINDOW = np.arange(4, dtype=np.int8)
+WINDOW = np.arange(4, dtype=np.int8)
 
 # Marks an output that is 0 because of ReLU: none of the four positions gets its gradient.
 _NO_WINNER = np.int8(4)
 
 # Sums are faster than a convolution only if an output has no more inputs than this.
-_MOST_INPUTS = 27
+MOST_INPUTS = 27
 
 # Convolutions that a batch normalization can become a part of.
 _CONVOLUTIONS = (
@@ -79,6 +79,10 @@ _ELEMENTWISE = (
 )
 
 
+def fused(function: Any) -> Any:
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
 def faster(model: Any) -> Any:
     """A copy of the model that is faster where one of this module's rules applies.
 
@@ -97,7 +101,7 @@ def faster(model: Any) -> Any:
     model = keras.Model(model.inputs[0], model.outputs[0])
     try:
         # A copy's layers know no other model, so who takes whose output can be read from them.
-        cut_model = _clone(model, _seen_shape(model), {})
+        cut_model = _clone(model, seen_shape(model), {})
         _set_all_weights(cut_model, model, {})
         substitutes = _substitutes(cut_model)
         fast_model = _clone(cut_model, cut_model.inputs[0].shape[1:], substitutes)
@@ -154,22 +158,12 @@ def by_convolution(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...])
     """
     sides = shape[0] - kernel.shape[0] + 1, shape[1] - kernel.shape[1] + 1
 
-    @_fused
-    def pool(convolved: Any) -> Any:
-        height, width = (side // 2 * 2 for side in sides)
-        window = [convolved[:, i:height:2, j:width:2] for i in range(2) for j in range(2)]
-        return _relu_of_largest(window, bias)
-
-    @_fused
+    @fused
     def unpool(winners: Any, gradient: Any) -> Any:
-        _, rows, columns, n_maps = gradient.shape
-        is_winner = winners[:, :, None, :, None] == _WINDOW.reshape(2, 1, 2, 1)
-        unpooled = tf.where(is_winner, gradient[:, :, None, :, None], 0.0)
-        unpooled = tf.reshape(unpooled, (-1, 2 * rows, 2 * columns, n_maps))
-        return _padded(unpooled, sides)
+        return _padded(unpooled(winners, gradient), sides)
 
     def forward(inputs: Any) -> Any:
-        return pool(tf.nn.conv2d(inputs, kernel, 1, "VALID"))
+        return pooled(tf.nn.conv2d(inputs, kernel, 1, "VALID"), bias)
 
     def backward(winners: Any, gradient: Any) -> Any:
         input_shape = (tf.shape(gradient)[0], *shape)
@@ -187,15 +181,8 @@ def by_sums(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> tup
     """
     height, width, channels, n_maps = kernel.shape
 
-    @_fused
     def forward(images: Any) -> Any:
-        rows, columns = (shape[0] - height + 1) // 2 * 2, (shape[1] - width + 1) // 2 * 2
-        window: list[Any] = [0.0] * 4
-        for k, (i, j, c) in itertools.product(range(4), np.ndindex(height, width, channels)):
-            top, left = k // 2 + i, k % 2 + j
-            pixels = images[:, top : top + rows : 2, left : left + columns : 2, c, None]
-            window[k] += pixels * kernel[i, j, c]
-        return _relu_of_largest(window, bias)
+        return summed_and_pooled(images, kernel, bias)
 
     # Windows are 2 pixels apart, so a patch's sides are counted in steps of 2 pixels, rounded up.
     patch_steps = (height + 2) // 2, (width + 2) // 2
@@ -205,11 +192,11 @@ def by_sums(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> tup
         patches[k, i : i + height, j : j + width] = kernel
     patches = patches.reshape(4, -1, n_maps).transpose(0, 2, 1)
 
-    @_fused
+    @fused
     def backward(winners: Any, gradient: Any) -> Any:
         _, rows, columns, _ = gradient.shape
         winners, gradient = (tf.reshape(values, (-1, n_maps)) for values in (winners, gradient))
-        by_position = tf.stack([tf.where(winners == k, gradient, 0.0) for k in _WINDOW])
+        by_position = tf.stack([tf.where(winners == k, gradient, 0.0) for k in WINDOW])
         by_patch = tf.reduce_sum(by_position @ patches, axis=0)
         by_patch = tf.reshape(
             by_patch, (-1, rows, columns, patch_steps[0], 2, patch_steps[1], 2, channels)
@@ -302,7 +289,7 @@ class OwnMaps:
             products.shape[axis + 1] + missing[axis] - self.sides[axis] + 1 for axis in (0, 1)
         )
 
-        @_fused
+        @fused
         def total(products: Any) -> Any:
             outputs: Any = tf.gather(self.bias, maps)[:, None, None]
             if any(missing):
@@ -333,14 +320,42 @@ class OwnMaps:
         return source if is_convolution and _is_linear(source) and not is_shared else None
 
 
+@fused
+def pooled(convolved: Any, bias: Any) -> tuple[Any, Any]:
+    """ReLU and 2 x 2 pooling of a convolution that has no bias yet: outputs and winners."""
+    height, width = (side // 2 * 2 for side in convolved.shape[1:3])
+    window = [convolved[:, i:height:2, j:width:2] for i in range(2) for j in range(2)]
+    return _relu_of_largest(window, bias)
+
+
+@fused
+def summed_and_pooled(images: Any, kernel: Any, bias: Any) -> tuple[Any, Any]:
+    """Convolution, ReLU and pooling in one pass over images of few channels."""
+    height, width, channels, _ = kernel.shape
+    rows, columns = (
+        (side - reach + 1) // 2 * 2
+        for side, reach in zip(images.shape[1:3], (height, width), strict=True)
+    )
+    window: list[Any] = [0.0] * 4
+    for k, (i, j, c) in itertools.product(range(4), np.ndindex(height, width, channels)):
+        top, left = k // 2 + i, k % 2 + j
+        pixels = images[:, top : top + rows : 2, left : left + columns : 2, c, None]
+        window[k] += pixels * kernel[i, j, c]
+    return _relu_of_largest(window, bias)
+
+
+def unpooled(winners: Any, gradient: Any) -> Any:
+    """The gradient of what was pooled: each window's winner gets it, the other three get 0."""
+    _, rows, columns, n_maps = gradient.shape
+    is_winner = winners[:, :, None, :, None] == WINDOW.reshape(2, 1, 2, 1)
+    values = tf.where(is_winner, gradient[:, :, None, :, None], 0.0)
+    return tf.reshape(values, (-1, 2 * rows, 2 * columns, n_maps))
+
+
 def _padded(values: Any, sides: tuple[int, ...]) -> Any:
     """The values with zeros added below and to the right, up to these sides."""
     missing = [[0, sides[axis] - values.shape[axis + 1]] for axis in (0, 1)]
     return tf.pad(values, [[0, 0], *missing, [0, 0]])
-
-
-def _fused(function: Any) -> Any:
-    return tf.function(function, jit_compile=True, autograph=False)
 
 
 def _relu_of_largest(window: list[Any], bias: Any) -> tuple[Any, Any]:
@@ -451,7 +466,7 @@ def _is_pair(convolution: Any, follower: Any) -> bool:
 
 def _ways(convolution: Any, before: Any) -> Any:
     sees_image = type(before) is keras.layers.InputLayer
-    has_few_inputs = np.prod(convolution.kernel.shape[:3]) <= _MOST_INPUTS
+    has_few_inputs = np.prod(convolution.kernel.shape[:3]) <= MOST_INPUTS
     return by_sums if sees_image and has_few_inputs else by_convolution
 
 
@@ -521,7 +536,7 @@ def _kernel_and_bias(convolution: Any) -> tuple[np.ndarray, np.ndarray]:
     return kernel, convolution.bias.numpy()
 
 
-def _seen_shape(model: Any) -> tuple[int, ...]:
+def seen_shape(model: Any) -> tuple[int, ...]:
     """The smallest image from which the model still gives an output of the same shape."""
     shape: list[int] = list(model.inputs[0].shape[1:])
     if not all(type(layer) in _LOCAL and _unpadded(layer) for layer in model.operations):

@@ -1,4 +1,4 @@
-"""The network of the articles: build, train, evaluate, save, load (parts I-III)."""
+"""The network of the articles: build, evaluate, save, load (parts I-III)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ import numpy as np
 
 from ..errors import InputError, OipError
 from ..files import FAILURES
-from ..progress import bar
 from ..values import CnnSpec, Inputs
 from .architecture import architecture_of, check, from_keras_2, reason
 from .bounds import built, parsed_architecture
-from .data import Dataset
-from .images import Shape, standardized, to_inputs
+from .images import Shape, to_inputs
 from .model_file import check_file, stored_architecture, weights_file
 from .nested import finalize, set_weights
 from .npz import read_arrays
@@ -83,64 +81,6 @@ def build(spec: CnnSpec, image_shape: Shape, n_classes: int) -> Any:
             f"images of {height}x{width} pixels are too small for {len(spec.maps)} conv layers "
             f"with kernels of {spec.kernel}x{spec.kernel}"
         ) from None
-
-
-def train(spec: CnnSpec, dataset: Dataset, title: str = "") -> tuple[Any, dict[str, list[float]]]:
-    """Train a network on standardized images.
-
-    The same spec and data give the same bytes of weights on the same machine with the same
-    number of threads. The initial weights and the order of the images have their own seeds, and
-    nothing else is random.
-
-    Parameters
-    ----------
-    spec
-        The network and its training.
-    dataset
-        The images. The test images only serve for the history.
-    title
-        Title of the progress bar. Without a title there is no bar.
-
-    Returns
-    -------
-    model : keras.Model
-    history : dict
-        Name -> a value per epoch, for ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``
-        and ``learning_rate`` (at the end of the epoch). ``val`` means the test images.
-    """
-    images, test_images = standardized(dataset.train_images), standardized(dataset.test_images)
-    model = build(spec, images.shape[1:], dataset.n_classes)
-    n_batches = -(-len(images) // spec.batch_size)
-    schedule = keras.optimizers.schedules.PolynomialDecay(
-        spec.learning_rate, spec.epochs * n_batches, spec.final_learning_rate
-    )
-    model.compile(
-        optimizer=keras.optimizers.RMSprop(schedule, momentum=spec.momentum),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    history: dict[str, list[float]] = {}
-    with bar(spec.epochs * n_batches, title, "batches") as progress:
-        on_batch = keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda batch, logs: progress.update()
-        )
-        for epoch in range(spec.epochs):
-            order = _image_order(spec, epoch, len(images))
-            logs = model.fit(
-                images[order],
-                dataset.train_labels[order],
-                batch_size=spec.batch_size,
-                validation_data=(test_images, dataset.test_labels),
-                shuffle=False,
-                verbose=0,
-                callbacks=[on_batch],
-            ).history
-            logs["learning_rate"] = [float(schedule(model.optimizer.iterations))]
-            for name, values in logs.items():
-                history.setdefault(name, []).append(float(values[0]))
-            accuracy = f"{history['val_accuracy'][-1]:.2%}"
-            progress.set_postfix(epoch=f"{epoch + 1}/{spec.epochs}", test=accuracy)
-    return model, history
 
 
 def evaluate(
@@ -288,12 +228,6 @@ def device() -> str:
 def _keys(model: Any) -> list[str]:
     """Names of the weights in the ``.npz``, in the model's order."""
     return [f"w{i:03d}" for i in range(len(model.weights))]
-
-
-def _image_order(spec: CnnSpec, epoch: int, n: int) -> np.ndarray:
-    """The order in which an epoch shows the n training images."""
-    sequence = np.random.SeedSequence(spec.order_seed, spawn_key=(epoch,))
-    return np.random.default_rng(sequence).permutation(n)
 
 
 def _loaded(path: Path) -> Any:

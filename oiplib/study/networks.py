@@ -67,13 +67,13 @@ def _contents(path: Path, changed: int) -> tuple[bytes, bytes]:
 
 def train(store: Store, spec: CnnSpec, dataset: Any, data: Place = None) -> Network:
     """Train a network on a data set, and store it; returns the stored row."""
-    from ..engine import network
+    from ..engine import network, training
 
     key = training_key(spec, data)
     # The seed of the initial weights, and that of the images' order where it is another.
     seeds = "-".join(map(str, dict.fromkeys((spec.weights_seed, spec.order_seed))))
     with running(store, "train", spec) as run_id:
-        model, history = network.train(spec, dataset, title=f"Training, seeds {seeds}")
+        model, history = training.train(spec, dataset, title=f"Training, seeds {seeds}")
         _check_finite(model, history)
         row = network_row(model, f"{_plain(Path(dataset.name).stem)}-{seeds}", Inputs(), run_id)
         row.spec, row.spec_sha256, row.history = spec.to_dict(), key, history
