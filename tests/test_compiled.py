@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from oiplib import AscentSpec, CnnSpec, Inputs, LayerMaps, Smooth
+from oiplib import AscentSpec, CnnSpec, Inputs, LayerMaps
 from oiplib.engine import network
 from oiplib.engine.ascent import ascend
 from oiplib.engine.compiled import Compiled
@@ -79,17 +79,6 @@ def test_other_layers_kernels_and_inputs_have_functions_of_their_own(other):
     assert n_compiled(other()) == 0
 
 
-class Scaled(keras.layers.Layer):
-    """Its factor is neither a weight nor in its configuration."""
-
-    def __init__(self, factor=1.0, **options):
-        super().__init__(**options)
-        self.factor = factor
-
-    def call(self, x):
-        return self.factor * x
-
-
 def scaling(factor):
     """A function whose name doesn't tell what it does."""
 
@@ -104,7 +93,6 @@ def scaling(factor):
     [
         lambda factor: keras.layers.Conv2D(2, 3, activation=scaling(factor), name="last"),
         lambda factor: keras.layers.Activation(scaling(factor), name="last"),
-        lambda factor: Scaled(factor, name="last"),
     ],
 )
 def test_what_no_configuration_tells_is_not_shared(last):
@@ -121,14 +109,3 @@ def test_what_no_configuration_tells_is_not_shared(last):
         found.append((layer, layer(images)))  # both live
     np.testing.assert_allclose(3 * found[0][1], 2 * found[1][1], rtol=1e-5)
     assert n_compiled(found[1][0]) == 1
-
-
-def test_a_prior_and_an_objective_have_functions_of_their_own():
-    layer = layer_of(1)
-    images = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype(np.float32)
-    ascended = [
-        ascend(layer, images, np.zeros(2, int), AscentSpec(5, 0.1, n_steps=0, prior=prior)).images
-        for prior in (AscentSpec().prior, Smooth(1))
-    ]
-    assert not np.array_equal(*ascended)
-    assert n_compiled(layer) == 2

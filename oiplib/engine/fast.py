@@ -134,9 +134,9 @@ class ConvolvedPooled(keras.layers.Layer):  # type: ignore[misc]
 
         return convolved_pooled(inputs)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Told here, as Keras would trace `call` to find out, which takes long."""
-        sides = [n - k + 1 for n, k in zip(input_shape[1:3], self.kernel.shape[:2], strict=True)]  # type: ignore[operator]
+        sides = [n - k + 1 for n, k in zip(input_shape[1:3], self.kernel.shape[:2], strict=True)]
         return (input_shape[0], *(side // 2 for side in sides), self.kernel.shape[-1])
 
 
