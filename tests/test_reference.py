@@ -22,29 +22,31 @@ def untouched(reference):
     assert (sha256(REFERENCE), sha256(reference)) == before
 
 
-def test_it_is_small_and_sound(untouched, oip):
+def test_it_is_small_and_sound(untouched, oip_here):
     assert REFERENCE.stat().st_size <= 45_000_000
     assert untouched.stat().st_size <= 45_000_000
-    assert "is sound" in oip("check", "--db", untouched, check=0).stdout
+    assert "is sound" in oip_here("check", "--db", untouched, check=0).stdout
 
 
-def test_it_answers_at_once(untouched, oip, tmp_path):
+def test_it_answers_at_once(untouched, oip_here, tmp_path):
     of_map = ("--map", "120", "--network", "1", "--format", "json", "--db", untouched)
-    rows = json.loads(oip("query", *of_map, check=0).stdout)
+    rows = json.loads(oip_here("query", *of_map, check=0).stdout)
     assert rows
     assert {(row["map"], row["network"]) for row in rows} == {(120, 1)}
     best = rows[0]["id"]
-    output = oip("show", best, "--png", "oip.png", "--db", untouched, check=0).stdout
+    output = oip_here("show", best, "--png", "oip.png", "--db", untouched, check=0).stdout
     assert "map 120 of Conv2D_3" in output
     assert (tmp_path / "oip.png").stat().st_size > 10_000
     # On another machine the last bits may differ, and some ascents carry that far.
-    held = oip("replay", best, rows[-1]["id"], "--tolerance", "0.1", "--db", untouched, check=0)
+    held = oip_here(
+        "replay", best, rows[-1]["id"], "--tolerance", "0.1", "--db", untouched, check=0
+    )
     assert "2 of 2 hold" in held.stdout
 
 
-def test_every_map_has_an_oip_and_an_answer_to_each_question(untouched, oip):
+def test_every_map_has_an_oip_and_an_answer_to_each_question(untouched, oip_here):
     query = ("query", "--best", "--layer", "Conv2D_3", "--network", "1", "--format", "json")
-    rows = json.loads(oip(*query, "--db", untouched, check=0).stdout)
+    rows = json.loads(oip_here(*query, "--db", untouched, check=0).stdout)
     assert [row["map"] for row in rows] == list(range(128))
     study = Study(Store(untouched))  # read only
     of_maps = study.store.varieties(study.layer.id, study.spec.variety.sha256)

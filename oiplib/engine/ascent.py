@@ -26,6 +26,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ from .layers import check_images
 from .objectives import Responding
 from .priors import N_DISTURBANCES, Led, disturbances, moved, moved_back
 from .tf import tf
-from .threads import first_alone, side_by_side
+from .threads import side_by_side
 
 #: Why an ascent ended: all epochs are done, the relative change of the loss fell below the
 #: criterion, or the image gives no gradient.
@@ -217,10 +218,7 @@ def go_on(
 
 def climber(layer: Responding, objective: str, prior: Prior) -> Any:
     """The compiled loop that climbs a layer's maps; the layer keeps one for each way."""
-    way = f"{objective}, {prior}"
-    if way not in layer.compiled:
-        layer.compiled[way] = first_alone(_compile(layer, objective, prior))
-    return layer.compiled[way]
+    return layer.compiled.get(f"{objective}, {prior}", lambda: _loop(layer, objective, prior))
 
 
 def moves_of(
@@ -307,15 +305,8 @@ def _check_seeds(seeds: np.ndarray | None, spec: AscentSpec, n: int) -> None:
 
 def _gradients_of(layer: Responding) -> Any:
     """`gradients` of the responses, compiled; the layer keeps it."""
-    if "gradients" not in layer.compiled:
-        types = tf.TensorSpec((None, *layer.image_shape)), tf.TensorSpec((None,), tf.int32)
-
-        @tf.function(input_signature=types, autograph=False)
-        def compiled(images, maps):  # type: ignore[no-untyped-def]
-            return gradients(layer, images, maps)
-
-        layer.compiled["gradients"] = first_alone(compiled)
-    return layer.compiled["gradients"]
+    types = tf.TensorSpec((None, *layer.image_shape)), tf.TensorSpec((None,), tf.int32)
+    return layer.compiled.get("gradients", lambda: (partial(gradients, layer), types))
 
 
 def _step_taker(layer: Responding, prior: Prior) -> Any:
@@ -338,8 +329,8 @@ def _step_taker(layer: Responding, prior: Prior) -> Any:
     return take_step
 
 
-def _compile(layer: Responding, objective: str, prior: Prior) -> Any:
-    """The loop as one TensorFlow function; its gradients come from `gradients`."""
+def _loop(layer: Responding, objective: str, prior: Prior) -> tuple[Any, list[Any]]:
+    """The loop, to be compiled, and its arguments' types; its gradients come from `gradients`."""
     images_type = tf.TensorSpec((None, *layer.image_shape), tf.float32)
     types_per_image = [tf.TensorSpec((None,), dtype) for dtype in (tf.int32, tf.bool, tf.float32)]
     types_of_rule = [
@@ -355,9 +346,6 @@ def _compile(layer: Responding, objective: str, prior: Prior) -> Any:
         losses, gradient = gradients(layer, moved(images, moves, prior), maps, objective)
         return losses, moved_back(gradient, moves, prior)
 
-    # AutoGraph, which turns Python's loops into TensorFlow's, fails on Python 3.13. So the loops
-    # are written with TensorFlow's own functions.
-    @tf.function(input_signature=[images_type, *types_per_image, *types_of_rule], autograph=False)
     def climb_batch(images, maps, active, previous, epsilons, criterion, moves):  # type: ignore[no-untyped-def]
         n_steps = tf.size(epsilons)
         trace = tf.TensorArray(tf.float32, n_steps, element_shape=(None,))
@@ -388,7 +376,7 @@ def _compile(layer: Responding, objective: str, prior: Prior) -> Any:
         _, trace = tf.while_loop(trace_has_gaps, write_nan, (step, trace))
         return images, active, previous, trace.stack()
 
-    return climb_batch
+    return climb_batch, [images_type, *types_per_image, *types_of_rule]
 
 
 class _AscentState:

@@ -123,12 +123,13 @@ class ConvolvedPooled(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, convolution: Any, ways: Any) -> None:
         super().__init__(name=convolution.name, trainable=False, dtype="float32")
-        self.kernel, self.bias = _kernel_and_bias(convolution)
+        self.kernel, self.bias = _variables(*_kernel_and_bias(convolution))
         self.ways = ways
 
     def call(self, inputs: Any) -> Any:
         """(n, height, width, channels) -> (n, height' / 2, width' / 2, maps)."""
-        forward, backward = self.ways(self.kernel, self.bias, inputs.shape[1:])
+        weights = [tf.convert_to_tensor(each.value) for each in (self.kernel, self.bias)]
+        forward, backward = self.ways(*weights, inputs.shape[1:])
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def convolved_pooled(inputs: Any) -> Any:
@@ -137,14 +138,19 @@ class ConvolvedPooled(keras.layers.Layer):  # type: ignore[misc]
 
         return convolved_pooled(inputs)
 
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Told here, as Keras would trace `call` to find out, which takes long."""
+        sides = [n - k + 1 for n, k in zip(input_shape[1:3], self.kernel.shape[:2], strict=True)]
+        return (input_shape[0], *(side // 2 for side in sides), self.kernel.shape[-1])
 
-def by_convolution(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> tuple[Any, Any]:
+
+def by_convolution(kernel: Any, bias: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     """The forward and the backward pass of `ConvolvedPooled`, with TensorFlow's convolutions.
 
     Parameters
     ----------
-    kernel : array, (height, width, channels, maps)
-    bias : array, (maps,), or 0
+    kernel : tensor, (height, width, channels, maps)
+    bias : tensor, (maps,)
     shape
         Height, width and channels of the inputs.
 
@@ -172,7 +178,7 @@ def by_convolution(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...])
     return forward, backward
 
 
-def by_sums(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> tuple[Any, Any]:
+def by_sums(kernel: Any, bias: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     """The same two passes for images of few channels; parameters as `by_convolution`.
 
     The forward pass adds up the few products of each output one by one, so that it writes
@@ -186,16 +192,17 @@ def by_sums(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> tup
 
     # Windows are 2 pixels apart, so a patch's sides are counted in steps of 2 pixels, rounded up.
     patch_steps = (height + 2) // 2, (width + 2) // 2
-    patches = np.zeros((4, 2 * patch_steps[0], 2 * patch_steps[1], channels, n_maps), np.float32)
-    for k in range(4):
-        i, j = divmod(k, 2)
-        patches[k, i : i + height, j : j + width] = kernel
-    patches = patches.reshape(4, -1, n_maps).transpose(0, 2, 1)
+    missing = 2 * patch_steps[0] - height, 2 * patch_steps[1] - width
 
     @fused
     def backward(winners: Any, gradient: Any) -> Any:
         _, rows, columns, _ = gradient.shape
         winners, gradient = (tf.reshape(values, (-1, n_maps)) for values in (winners, gradient))
+        patches = [
+            tf.pad(kernel, [[i, missing[0] - i], [j, missing[1] - j], [0, 0], [0, 0]])
+            for i, j in np.ndindex(2, 2)
+        ]
+        patches = tf.transpose(tf.reshape(tf.stack(patches), (4, -1, n_maps)), (0, 2, 1))
         by_position = tf.stack([tf.where(winners == k, gradient, 0.0) for k in WINDOW])
         by_patch = tf.reduce_sum(by_position @ patches, axis=0)
         by_patch = tf.reshape(
@@ -232,10 +239,7 @@ class TwoWayConvolution(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, name: str, kernel: np.ndarray, bias: np.ndarray, activation: Any) -> None:
         super().__init__(name=name, trainable=False, dtype="float32")
         turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
-        self.kernel, self.turned, self.bias = (
-            keras.Variable(array, dtype="float32", trainable=False)
-            for array in (kernel, turned, bias)
-        )
+        self.kernel, self.turned, self.bias = _variables(kernel, turned, bias)
         self.activation = activation
 
     def linear(self, name: str) -> TwoWayConvolution:
@@ -267,18 +271,20 @@ class OwnMaps:
         kernel, bias = _kernel_and_bias(convolution)
         self.sides = kernel.shape[:2]
         self.is_padded = convolution.padding == "same"
-        # (maps, channels, positions of the kernel)
-        self.kernels = tf.constant(kernel.reshape(-1, *kernel.shape[2:]).transpose(2, 1, 0))
-        self.bias = tf.constant(bias)
+        # (maps, channels, positions of the kernel) and (maps,)
+        kernels = kernel.reshape(-1, *kernel.shape[2:]).transpose(2, 1, 0)
+        self.variables = _variables(kernels, bias)
 
     def __call__(self, inputs: Any, maps: Any) -> Any:
         """(n, height, width, channels) and the n inputs' maps -> (n, height', width')."""
         height, width, channels = inputs.shape[1:]
         products = tf.reshape(inputs, (-1, height * width, channels))
-        products = products @ tf.gather(self.kernels, maps)
-        return self._summed(tf.reshape(products, (-1, height, width, products.shape[-1])), maps)
+        kernels, bias = (tf.convert_to_tensor(each.value) for each in self.variables)
+        products = products @ tf.gather(kernels, maps)
+        products = tf.reshape(products, (-1, height, width, products.shape[-1]))
+        return self._summed(products, bias, maps)
 
-    def _summed(self, products: Any, maps: Any) -> Any:
+    def _summed(self, products: Any, bias: Any, maps: Any) -> Any:
         """For each output position the sum over the kernel's positions, plus the bias.
 
         `products` holds the product of each input position with each position of the kernel.
@@ -291,7 +297,7 @@ class OwnMaps:
 
         @fused
         def total(products: Any) -> Any:
-            outputs: Any = tf.gather(self.bias, maps)[:, None, None]
+            outputs: Any = tf.gather(bias, maps)[:, None, None]
             if any(missing):
                 products = tf.pad(products, around)
             for k in range(products.shape[-1]):
@@ -318,6 +324,10 @@ class OwnMaps:
         is_shared = len(source._inbound_nodes) > 1
         is_convolution = _is_simple(source) or isinstance(source, TwoWayConvolution)
         return source if is_convolution and _is_linear(source) and not is_shared else None
+
+
+def _variables(*arrays: np.ndarray) -> list[Any]:
+    return [keras.Variable(array, dtype="float32", trainable=False) for array in arrays]
 
 
 @fused

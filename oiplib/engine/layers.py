@@ -6,7 +6,9 @@ One forward pass gives the responses of all maps of the layer.
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,17 +17,31 @@ from ..errors import InputError
 from ..progress import SILENT
 from ..values import Maps, map_list
 from ..values.inputs import Inputs
+from .compiled import Compiled
 from .fast import ACTIVATIONS, OwnMaps, TwoWayConvolution, faster
 from .images import Shape
 from .nested import all_layers, flat, layer_outputs
 from .tf import keras, tf
-from .threads import first_alone
 
 # So many numbers in the outputs of all layers fill a batch: with more, an image hardly takes less
 # time, and a few images wait for more copies of themselves. Four images are taken even if they
 # have more, but for what doesn't fit into half a GB (not all outputs are kept).
 _NUMBERS = 2**26
 _MOST_NUMBERS = 2**28
+
+# Layers that keep all their numbers as weights; all else is told by their configuration.
+_TOLD = (
+    keras.layers.InputLayer,
+    keras.layers.Conv2D,
+    keras.layers.Dense,
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling2D,
+    keras.layers.Flatten,
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.BatchNormalization,
+    keras.layers.Dropout,
+)
 
 
 class LayerMaps:
@@ -92,16 +108,14 @@ class LayerMaps:
         if source is not None:
             self._until_own_maps = keras.Model(fast_model.inputs[0], source.input)
             self._own_maps = OwnMaps(source)
-        images_type = tf.TensorSpec((None, *self.image_shape), tf.float32)
+        variables = [*self._until_activation.variables, *self._until_own_maps.variables]
+        if self._own_maps is not None:
+            variables += self._own_maps.variables
         #: Functions compiled for this layer, kept so that TensorFlow traces them once.
-        self.compiled = {
-            name: first_alone(tf.function(method, input_signature=[images_type], autograph=False))
-            for name, method in (
-                ("responses", self._traced),
-                ("features", self._traced_features),
-                ("activations", self._traced_activations),
-            )
-        }
+        self.compiled = Compiled(
+            list({id(each): each for each in variables}.values()),
+            _architecture(until_layer, self.inputs),
+        )
 
     def traced(self, images: Any, maps: Any, peak: bool = False) -> tuple[Any, Any]:
         """Response and pre-activation of one map per image as tensors (n,), to be compiled.
@@ -140,6 +154,11 @@ class LayerMaps:
     def _traced_features(self, images: Any) -> Any:
         return self._until_layer(self._cropped(images), training=False)
 
+    def _compiled(self, method: Callable[[Any], Any]) -> Any:
+        """One of this class' functions of images, compiled."""
+        images_type = tf.TensorSpec((None, *self.image_shape), tf.float32)
+        return self.compiled.get(method.__name__, lambda: (method, [images_type]))
+
     def _cropped(self, images: Any) -> Any:
         """The part of the images that the layer sees."""
         height, width, _ = self._until_activation.inputs[0].shape[1:]
@@ -174,7 +193,7 @@ class LayerMaps:
         for first in range(0, len(images), batch_size):
             batch = np.arange(first, min(first + batch_size, len(images)))
             # Always a full batch: another size may be rounded in another way.
-            responses = self.compiled["responses"](images[np.resize(batch, batch_size)])
+            responses = self._compiled(self._traced)(images[np.resize(batch, batch_size)])
             out[:, batch] = [values[: len(batch)] for values in responses]
             progress.update(len(batch))
         return out[0], out[1]
@@ -191,7 +210,7 @@ class LayerMaps:
         array, float32, (n, map height, map width, maps)
         """
         check_images(images, self.image_shape)
-        return np.asarray(self.compiled["activations"](images))
+        return np.asarray(self._compiled(self._traced_activations)(images))
 
     def features(self, images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
         """What goes into the layer: the network's own description of images.
@@ -208,7 +227,7 @@ class LayerMaps:
         check_images(images, self.image_shape)
         batch_size = batch_size or 2 * self.batch_size
         batches = [
-            np.asarray(self.compiled["features"](images[i : i + batch_size]))
+            np.asarray(self._compiled(self._traced_features)(images[i : i + batch_size]))
             for i in range(0, len(images), batch_size)
         ]
         features = np.concatenate(batches)
@@ -298,6 +317,34 @@ def _batch_size(until_layer: Any) -> int:
     )
     size = min(max(_NUMBERS // n_numbers, 4), 128, max(_MOST_NUMBERS // n_numbers, 1))
     return 1 << (size.bit_length() - 1)
+
+
+def _architecture(until_layer: Any, inputs: Inputs) -> str | None:
+    """All that decides the functions of a model's last layer, but for the weights.
+
+    None if that can't be told: a layer may keep numbers elsewhere than in its weights.
+    """
+    if not all(type(layer) in _TOLD and _is_told(layer) for layer in until_layer.operations):
+        return None
+    config = until_layer.get_config()
+    return json.dumps([str(inputs), _without_start(config["layers"])], sort_keys=True)
+
+
+def _is_told(layer: Any) -> bool:
+    """Whether a layer's activation is one of Keras' own, which its name tells."""
+    activation = getattr(layer, "activation", None)
+    return getattr(keras.activations, getattr(activation, "__name__", ""), None) is activation
+
+
+def _without_start(config: Any) -> Any:
+    """A layer's configuration without how its weights began."""
+    if isinstance(config, dict):
+        return {
+            key: _without_start(value)
+            for key, value in config.items()
+            if not key.endswith("_initializer")
+        }
+    return [_without_start(each) for each in config] if isinstance(config, list | tuple) else config
 
 
 def _first(tensors: Any) -> Any:

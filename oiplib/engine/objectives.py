@@ -12,9 +12,9 @@ from ..errors import InputError
 from ..progress import SILENT
 from ..values import Maps, map_list
 from ..values.objectives import Channel, Direction, Function, Neuron, Objective, Term
+from .compiled import Compiled
 from .layers import LayerMaps, check_images
 from .tf import tf
-from .threads import first_alone
 
 
 class Target:
@@ -48,9 +48,7 @@ class Target:
         self.batch_size = min(layer.batch_size for layer in layers)
         own = not objective.can_be_stored
         self.silent_is_dead = not own and all(layer.silent_is_dead for layer in layers)
-        images_type = tf.TensorSpec((None, *self.image_shape), tf.float32)
-        responses = tf.function(self._traced, input_signature=[images_type], autograph=False)
-        self.compiled = {"responses": first_alone(responses)}
+        self.compiled = Compiled()
 
     def traced(self, images: Any, maps: Any, peak: bool = False) -> tuple[Any, Any]:
         """Response and pre-activation of the objective as tensors (n,), to be compiled.
@@ -92,11 +90,13 @@ class Target:
         """Responses and pre-activations to images, each float32 (n, 1)."""
         check_images(images, self.image_shape)
         size = batch_size or 2 * self.batch_size
+        images_type = tf.TensorSpec((None, *self.image_shape), tf.float32)
+        compiled = self.compiled.get("responses", lambda: (self._traced, [images_type]))
         out = np.empty((2, len(images), 1), np.float32)
         for first in range(0, len(images), size):
             batch = np.arange(first, min(first + size, len(images)))
             # Always a full batch: another size may be rounded in another way.
-            responses = self.compiled["responses"](images[np.resize(batch, size)])
+            responses = compiled(images[np.resize(batch, size)])
             out[:, batch] = [values[: len(batch)] for values in responses]
             progress.update(len(batch))
         return out[0], out[1]
