@@ -12,6 +12,9 @@ class Silent:
     def update(self, n: int = 1) -> None:
         """Do nothing."""
 
+    def set_postfix(self, **told: Any) -> None:
+        """Do nothing."""
+
 
 SILENT = Silent()
 

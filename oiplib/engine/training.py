@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..progress import bar
+from ..progress import SILENT
 from ..values import CnnSpec
 from .data import Dataset
 from .fast import MOST_INPUTS, WINDOW, fused, pooled, seen_shape, summed_and_pooled, unpooled
@@ -41,7 +41,7 @@ _RHO, _EPSILON = 0.9, 1e-7
 History = dict[str, list[float]]
 
 
-def train(spec: CnnSpec, dataset: Dataset, title: str = "") -> tuple[Any, History]:
+def train(spec: CnnSpec, dataset: Dataset, progress: Any = SILENT) -> tuple[Any, History]:
     """Train a network on standardized images.
 
     The same spec and data give the same bytes of weights on the same machine, with any number of
@@ -54,8 +54,8 @@ def train(spec: CnnSpec, dataset: Dataset, title: str = "") -> tuple[Any, Histor
         The network and its training.
     dataset
         The images. The test images only serve for the history.
-    title
-        Title of the progress bar. Without a title there is no bar.
+    progress
+        A progress bar that counts batches.
 
     Returns
     -------
@@ -80,27 +80,26 @@ def train(spec: CnnSpec, dataset: Dataset, title: str = "") -> tuple[Any, Histor
     )
     rates = np.array(schedule(np.arange(spec.epochs * n_batches + 1)))
     history: History = {}
-    with bar(spec.epochs * n_batches, title, "batches") as progress:
-        for epoch in range(spec.epochs):
-            done = epoch * n_batches
-            totals = np.zeros(2)
-            for batches in _batches(_image_order(spec, epoch, n_images), spec.batch_size):
-                totals += update(batches, rates[done : done + len(batches)])
-                done += len(batches)
-                progress.update(len(batches))
-            tests = _batches(np.arange(n_tests), spec.batch_size)
-            tested = np.sum([assess(batches) for batches in tests], axis=0)
-            values = *totals / n_images, *tested / n_tests, rates[done]
-            names = "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"
-            for name, value in zip(names, values, strict=True):
-                history.setdefault(name, []).append(float(value))
-            accuracy = f"{history['val_accuracy'][-1]:.2%}"
-            progress.set_postfix(epoch=f"{epoch + 1}/{spec.epochs}", test=accuracy)
+    for epoch in range(spec.epochs):
+        done = epoch * n_batches
+        totals = np.zeros(2)
+        for batches in _batches(_image_order(spec, epoch, n_images), spec.batch_size):
+            totals += update(batches, rates[done : done + len(batches)])
+            done += len(batches)
+            progress.update(len(batches))
+        tests = _batches(np.arange(n_tests), spec.batch_size)
+        tested = np.sum([assess(batches) for batches in tests], axis=0)
+        values = *totals / n_images, *tested / n_tests, rates[done]
+        names = "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"
+        for name, value in zip(names, values, strict=True):
+            history.setdefault(name, []).append(float(value))
+        accuracy = f"{history['val_accuracy'][-1]:.2%}"
+        progress.set_postfix(epoch=f"{epoch + 1}/{spec.epochs}", test=accuracy)
     return model, history
 
 
-def trained(spec: CnnSpec, dataset: Dataset, title: str = "") -> tuple[str, bytes, History]:
-    """`train` as a unit of work: values that travel between processes, for `network.unpack`.
+def trained(spec: CnnSpec, dataset: Dataset, progress: Any = SILENT) -> tuple[str, bytes, History]:
+    """`train`, as values that travel between processes; the first two are for `network.unpack`.
 
     Returns
     -------
@@ -108,7 +107,7 @@ def trained(spec: CnnSpec, dataset: Dataset, title: str = "") -> tuple[str, byte
     weights : bytes
     history : dict
     """
-    model, history = train(spec, dataset, title)
+    model, history = train(spec, dataset, progress)
     return *pack(model), history
 
 

@@ -55,7 +55,7 @@ class Computing(Findings):
     def train(self) -> Network:
         """The network with its weights: the stored one, or trained now."""
         if not self.is_trained:
-            networks.train(self.store, self.spec.cnn, self.dataset(), self.data)
+            networks.train(self.store, self.executor, [self.spec.cnn], self.dataset(), self.data)
         self.note_asked()
         return self.network
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
 import re
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..progress import bar
 from ..store import Network, Store
 from ..values import INPUTS_CHOICES, CnnSpec, Inputs
+from .executors import Executor
 from .rows import network_row
 from .runs import running
+from .units import PackedData, Subject, TrainingUnit
+from .work import Work, carry_out
+
+if TYPE_CHECKING:
+    from ..engine.training import History
 
 _log = logging.getLogger("oiplib")
 
@@ -65,31 +75,90 @@ def _contents(path: Path, changed: int) -> tuple[bytes, bytes]:
     return load(str(path)).sha256.encode(), path.read_bytes()
 
 
-def train(store: Store, spec: CnnSpec, dataset: Any, data: Place = None) -> Network:
-    """Train a network on a data set, and store it; returns the stored row."""
-    from ..engine import network, training
+def train(
+    store: Store,
+    executor: Executor,
+    specs: Sequence[CnnSpec],
+    dataset: Any,
+    data: Place = None,
+) -> None:
+    """Train networks on a data set, several side by side, and store each when it is finished.
 
-    key = training_key(spec, data)
-    # The seed of the initial weights, and that of the images' order where it is another.
-    seeds = "-".join(map(str, dict.fromkeys((spec.weights_seed, spec.order_seed))))
-    with running(store, "train", spec) as run_id:
-        model, history = training.train(spec, dataset, title=f"Training, seeds {seeds}")
-        _check_finite(model, history)
-        row = network_row(model, f"{_plain(Path(dataset.name).stem)}-{seeds}", Inputs(), run_id)
-        row.spec, row.spec_sha256, row.history = spec.to_dict(), key, history
-        row.dataset = described(dataset, found_at(spec.dataset, data))
-        row.accuracy = network.evaluate(model, dataset.test_images, dataset.test_labels)
-        store.add(row)
-    stored = store.network_of(key) or store.network_with(row.sha256)
-    assert stored is not None
-    return stored
+    Those that are stored already are left alone.
+
+    Parameters
+    ----------
+    store
+    executor
+        Where it is done.
+    specs
+        The trainings.
+    dataset
+        What all of them are trained on.
+    data
+        Folder that holds its files.
+    """
+    from ..engine.threads import N_THREADS
+
+    keys = {spec: training_key(spec, data) for spec in specs}
+    missing = [spec for spec in specs if store.trained_by([keys[spec]]) is None]
+    size = N_THREADS if executor.is_here else 1
+    with ExitStack() as ending:
+        run_ids = {spec: ending.enter_context(running(store, "train", spec)) for spec in missing}
+
+        def keep(group: tuple[CnnSpec, ...], trained: list[tuple[str, bytes, History]]) -> None:
+            for spec, result in zip(group, trained, strict=True):
+                _keep(store, spec, keys[spec], result, dataset, data, run_ids[spec])
+
+        work = Work(
+            name=f"train|{dataset.sha256}",
+            subject=Subject(dataset.sha256, lambda: dataset, lambda: PackedData(dataset)),
+            groups=[tuple(missing[i : i + size]) for i in range(0, len(missing), size)],
+            unit=TrainingUnit,
+            keep=keep,
+            stored=lambda: [spec for spec in specs if store.trained_by([keys[spec]]) is not None],
+        )
+        n_batches = {
+            spec: spec.epochs * -(-len(dataset.train_images) // spec.batch_size) for spec in specs
+        }
+        title = f"Training, seeds {', '.join(map(_seeds, missing))}"
+        with bar(sum(n_batches[spec] for spec in missing), title, "batches") as progress:
+            carry_out(executor, store, work, progress, n_batches.__getitem__)
 
 
-def _check_finite(model: Any, history: dict[str, list[float]]) -> None:
+def _seeds(spec: CnnSpec) -> str:
+    """The seed of the initial weights, and that of the images' order where it is another."""
+    return "-".join(map(str, dict.fromkeys((spec.weights_seed, spec.order_seed))))
+
+
+def _keep(
+    store: Store,
+    spec: CnnSpec,
+    key: str,
+    trained: tuple[str, bytes, History],
+    dataset: Any,
+    data: Place,
+    run_id: int,
+) -> None:
+    """Store a network that was trained."""
+    from ..engine import network
+
+    architecture, weights, history = trained
+    _check_finite(weights, history)
+    model = network.unpack(architecture, weights)
+    row = network_row(model, f"{_plain(Path(dataset.name).stem)}-{_seeds(spec)}", Inputs(), run_id)
+    row.spec, row.spec_sha256, row.history = spec.to_dict(), key, history
+    row.dataset = described(dataset, found_at(spec.dataset, data))
+    row.accuracy = network.evaluate(model, dataset.test_images, dataset.test_labels)
+    store.add(row)
+
+
+def _check_finite(weights: bytes, history: History) -> None:
     """Raise `InputError` if a training has diverged: such a network can't be rebuilt."""
     losses = [value for series in history.values() for value in series]
-    weights = (values for values in model.get_weights())
-    if not np.isfinite(losses).all() or not all(np.isfinite(each).all() for each in weights):
+    with np.load(io.BytesIO(weights), allow_pickle=False) as arrays:
+        is_finite = all(np.isfinite(arrays[name]).all() for name in arrays)
+    if not (is_finite and np.isfinite(losses).all()):
         raise InputError(
             "the training diverged, its loss isn't finite, so nothing is stored: choose a smaller "
             "learning rate"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..store import Baseline, Correspondence, Store
 from ..values import CorrespondenceSpec
+from . import networks
 from .comparing import WAYS, Compared, compare, training
 from .networks import training_keys
 from .questions import derive_for_comparison, earlier_layers
@@ -31,11 +32,10 @@ def trainings(study: Study) -> list[Study]:
     InputError
         If the network came as a model: nobody knows how to train it again.
     """
-    siblings = [
-        study.part(study.spec.replace(cnn=cnn)) for cnn in training(study).siblings().values()
-    ]
-    for sibling in siblings:
-        sibling.train()
+    specs = list(training(study).siblings().values())
+    siblings = [study.part(study.spec.replace(cnn=cnn)) for cnn in specs]
+    if not all(sibling.is_trained for sibling in siblings):
+        networks.train(study.store, study.executor, specs, study.dataset(), study.data)
     return sorted([study, *siblings], key=lambda each: each.network.id)
 
 

@@ -8,7 +8,9 @@ same result in this process, in another one, or on another machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from ..progress import SILENT
 from ..values import (
     AscentSpec,
+    CnnSpec,
     ConditionSpec,
     Inputs,
     NullSpec,
@@ -31,7 +34,9 @@ from ..values import (
 
 if TYPE_CHECKING:
     from ..analysis.restarts import Restarts, Unlike
+    from ..engine.data import Dataset
     from ..engine.layers import LayerMaps
+    from ..engine.training import History
     from ..search.scan import MapScan
     from ..search.screening import Screening
 
@@ -84,6 +89,17 @@ class PackedNetwork:
         return cache(lambda layer: LayerMaps(model, layer, inputs))
 
 
+@dataclass(frozen=True)
+class PackedData:
+    """A data set, which travels as it is."""
+
+    dataset: Dataset
+
+    def opened(self) -> Dataset:
+        """The data set."""
+        return self.dataset
+
+
 class Unit(Protocol):
     """A unit of work. Its text names it in messages."""
 
@@ -97,6 +113,45 @@ class Unit(Protocol):
         progress
             A progress bar that counts what the unit is made of.
         """
+
+
+@dataclass(frozen=True)
+class TrainingUnit:
+    """Some trainings on a data set, side by side, each in a thread."""
+
+    specs: tuple[CnnSpec, ...]
+
+    def compute(self, dataset: Dataset, progress: Any = SILENT) -> list[tuple[str, bytes, History]]:
+        """For each training the architecture, the weights and the history."""
+        from ..engine.training import trained
+
+        counted = _Stoppable(progress)
+        with ThreadPoolExecutor(len(self.specs)) as pool:
+            results = [pool.submit(trained, spec, dataset, counted) for spec in self.specs]
+            try:
+                return [result.result() for result in results]
+            except BaseException:
+                counted.stopped.set()
+                raise
+
+    def __str__(self) -> str:
+        seeds = ", ".join(f"{spec.weights_seed}-{spec.order_seed}" for spec in self.specs)
+        return f"training with seeds {seeds}"
+
+
+class _Stoppable:
+    """A progress bar that ends the threads which use it when they are to stop."""
+
+    def __init__(self, progress: Any) -> None:
+        self.stopped, self._progress = Event(), progress
+
+    def update(self, n: int = 1) -> None:
+        if self.stopped.is_set():
+            raise KeyboardInterrupt
+        self._progress.update(n)
+
+    def set_postfix(self, **told: Any) -> None:
+        self._progress.set_postfix(**told)
 
 
 @dataclass(frozen=True)
