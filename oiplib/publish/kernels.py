@@ -9,6 +9,7 @@ another one.
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -147,6 +148,8 @@ def _run(connection_file: str, env: dict[str, str], cwd: str) -> None:
     which in turn lives as long as any of its copies.
     """
     end_with_parent()
+    # What was imported stays. To look through it for garbage would also copy its memory.
+    gc.freeze()
     os.environ.clear()
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as `engine.tf` does

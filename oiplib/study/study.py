@@ -139,9 +139,10 @@ class Study(Computing):
     def _other(self, spec: StudySpec, network: int | None) -> Study:
         """Another study of the database; it shares what both have, such as compiled functions."""
         study = Study(self.store, spec, network, data=self.data)
+        vars(study).update(_engines=self._engines)
         known = "network" in vars(self) and network in (self._network_id, self.network.id)
         if known and spec.cnn == self.spec.cnn:
-            same = ["network", "model", "_engines"]
+            same = ["network", "model"]
             same += ["layer", "engine"] if spec.layer == self.spec.layer else []
             vars(study).update({name: vars(self)[name] for name in same if name in vars(self)})
         return study
