@@ -64,7 +64,7 @@ def jumps(
         standing_out = _standing_out(np.diff(_on_ways(response, real, grown, shares)))
         most = standing_out.argmax(axis=1)[:, None]
         begin, end = (np.take_along_axis(shares, k, axis=1)[:, 0] for k in (most, most + 1))
-    return np.asarray(standing_out.max(axis=1) / response(real))
+    return np.asarray(standing_out.max(axis=1).astype(float) / response(real))
 
 
 def _on_ways(
