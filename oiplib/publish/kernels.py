@@ -37,15 +37,22 @@ PRELOADED = (
     "ipykernel.zmqshell",
     "ipykernel.debugger",
     "IPython.core.completerlib",
+    "IPython.core.logger",
+    "IPython.core.oinspect",
     "pandas.io.formats.style",
     "oiplib.study.chapters",
     "oiplib.publish.plots",
     "oiplib.search.scan",
     "oiplib.publish.notebooks",
     "oiplib.analysis.matching",
+    "oiplib.analysis.neighbours",
     "oiplib.analysis.restarts",
     "sqlalchemy.dialects.sqlite",
+    "PIL.BmpImagePlugin",
+    "PIL.GifImagePlugin",
+    "PIL.JpegImagePlugin",
     "PIL.PngImagePlugin",
+    "PIL.PpmImagePlugin",
 )
 
 

@@ -80,13 +80,13 @@ def varieties(study: Study, maps: Maps = None) -> dict[int, Variety]:
         restarts = _restarts(study, range(study.layer.n_maps))
         of_layer = _new_null(study, restarts)
     spec = study.spec.variety
-    stored = study.store.varieties(study.layer.id, spec.sha256)
+    stored = study.store.varieties(study.layer.id, spec.sha256, indices)
     excitable = of_layer.n_starts > 1
     missing = [map for map in indices if excitable[map] and map not in stored]
     if missing and excitable.sum() > 1:
         of_maps = [restarts[map] for map in missing] if restarts else _restarts(study, missing)
         _explore(study, of_maps, of_layer)
-        stored = study.store.varieties(study.layer.id, spec.sha256)
+        stored = study.store.varieties(study.layer.id, spec.sha256, indices)
     return {map: stored[map] for map in indices if map in stored}
 
 

@@ -321,7 +321,8 @@ class Study(Computing):
             scans = self.store.scans(layer.id, spec.sha256, objective=str(objective))
             return {None: objective} if any(_gained_little(scan.rungs) for scan in scans) else {}
         asked = set(self.check_maps(maps))
-        scans = self.store.scans(self.layer.id, spec.sha256)
+        only = next(iter(asked)) if len(asked) == 1 else None
+        scans = self.store.scans(self.layer.id, spec.sha256, only)
         hard = {scan.map: scan for scan in scans if _gained_little(scan.rungs)}
         silent = [map for map, scan in hard.items() if not scan.rungs[-1].losses.any()]
         return {
