@@ -33,22 +33,6 @@ GALLERY = "06-gallery"
 OWN_PAGES = ("find", "your-network", "limits", "commands", "reference", "cite")
 # What the texts of the site say of the study: the arguments of `words.filled`.
 _Told = tuple[dict[str, str], frozenset[str]]
-# As ``jupyter-book build -W --keep-going -q`` does, but in a process for each core.
-_BUILD = """
-import os, sys
-from oiplib.publish.lifeline import end_with_input
-end_with_input()
-os.register_at_fork(after_in_child=end_with_input)
-from pathlib import Path
-from jupyter_book.sphinx import build_sphinx
-source, pages = map(Path, sys.argv[1:])
-overrides = {"external_toc_path": str(source / "_toc.yml"), "latex_individualpages": False}
-failed = build_sphinx(
-    source, pages, noconfig=True, path_config=source / "_config.yml", confoverrides=overrides,
-    warningiserror=True, keep_going=True, quiet=True, jobs=os.cpu_count(),
-)
-sys.exit(1 if failed else 0)
-"""
 #: Marks a folder as a site of ours, which may be replaced, and says what it was built from.
 MARKER = ".oip-site"
 
@@ -130,11 +114,15 @@ def _jupyter_book(source: Path, work: Path) -> Path:
     """Build the book from scratch, warnings being errors; returns the folder of its pages."""
     output = work / "build"
     shutil.rmtree(output, ignore_errors=True)
-    command = [sys.executable, "-c", _BUILD, str(source), str(output / "_build" / "html")]
+    program = (
+        "from oiplib.publish.lifeline import end_with_input; end_with_input(); "
+        "from jupyter_book.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", program, "build", "-W", "--keep-going", "-q"]
     log = work / "jupyter-book.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            command,
+            [*command, "--path-output", str(output), str(source)],
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,7 +36,8 @@ class Figure(_Figure):
     """A figure that a notebook shows by itself, without one of Jupyter's plotting backends."""
 
     def _repr_png_(self) -> bytes:
-        canvas, png = FigureCanvasAgg(self), io.BytesIO()
+        canvas: Any = FigureCanvasAgg(self)
+        png = io.BytesIO()
         canvas.draw()
         # A figure has few colours, so one byte for each pixel is enough.
         drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
