@@ -57,9 +57,8 @@ def test_nothing_outlives_a_command_that_is_ended(copy, tmp_path, number):
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         **pipes,
     )
-    scratch = tmp_path / "out" / ".oip-scratch"
-    # Driver, workers, what kernels are copied from, and at least one kernel at work.
-    at_work = lambda: len(marked(mark)) >= 4 and list(scratch.glob("*-executed.ipynb"))  # noqa: E731
+    # Driver, workers, what kernels are copied from, and kernels: the first notebook is finished.
+    at_work = lambda: len(marked(mark)) >= 4 and list(tmp_path.glob("out/maps/*.ipynb"))  # noqa: E731
     assert until(at_work, 120)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)

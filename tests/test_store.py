@@ -97,6 +97,9 @@ def test_rows_are_filtered_and_sorted(tiny_study):
     assert [row["map"] for row in best] == maps
     for row in best:
         assert row["loss"] == max(r["loss"] for r in rows if r["map"] == row["map"])
+    for wanted in ({"maps": maps[:2]}, {"prior": "none"}, {"maps": maps[:2], "prior": "none"}):
+        asked = store.oip_rows(OipFilter(best=True, **wanted))
+        assert asked == [row for row in best if row["map"] in wanted.get("maps", maps)]
     some = store.oip_rows(OipFilter(maps=[maps[0], maps[-1]], layer="Conv2D_3", network=1))
     assert {row["map"] for row in some} == {maps[0], maps[-1]}
 

@@ -16,8 +16,8 @@ import numpy as np
 #: Images on the whole way, and then on its step that stands out most, ends among them.
 N_ON_WAY = 256, 16
 
-# Images whose responses are asked for together.
-_AT_ONCE = 64
+# Images are asked for together up to so many numbers: 16 MB. They are at least so many, too.
+_NUMBERS, _FEWEST = 2**22, 64
 
 # A switch may lie on the edge of two steps, so a step is compared with those that are two away.
 _AWAY = 2
@@ -58,31 +58,41 @@ def jumps(
     >>> print(f"{jumps(lambda images: (mean(images) < 1.5) * 1.0, real, grown)[0]:.4f}")
     1.0000
     """
-    return np.array([_jump(response, image, grown) for image in real]) / response(real)
-
-
-def _jump(
-    response: Callable[[np.ndarray], np.ndarray], real: np.ndarray, grown: np.ndarray
-) -> float:
-    begin, end = 0.0, 1.0
+    begin, end = np.zeros(len(real)), np.ones(len(real))
     for n in N_ON_WAY:
-        shares = np.linspace(begin, end, n)
-        responses = [
-            response(np.stack([(1 - share) * real + share * grown for share in some]))
-            for some in np.array_split(shares.astype(real.dtype), -(-n // _AT_ONCE))
-        ]
-        standing_out = _standing_out(np.diff(np.concatenate(responses)))
-        most = int(standing_out.argmax())
-        begin, end = shares[most], shares[most + 1]
-    return float(standing_out.max())
+        shares = np.linspace(begin, end, n, axis=1)
+        standing_out = _standing_out(np.diff(_on_ways(response, real, grown, shares)))
+        most = standing_out.argmax(axis=1)[:, None]
+        begin, end = (np.take_along_axis(shares, k, axis=1)[:, 0] for k in (most, most + 1))
+    return np.asarray(standing_out.max(axis=1).astype(float) / response(real))
+
+
+def _on_ways(
+    response: Callable[[np.ndarray], np.ndarray],
+    real: np.ndarray,
+    grown: np.ndarray,
+    shares: np.ndarray,
+) -> np.ndarray:
+    """The responses where the grown image has some shares: (ways, steps), like the shares.
+
+    The images of all ways are asked for together: a network takes full batches only.
+    """
+    share = shares.astype(real.dtype).reshape(-1, 1, 1, 1)
+    way = np.repeat(np.arange(len(real)), shares.shape[1])
+    n_parts = -(-len(way) // max(_FEWEST, _NUMBERS // grown.size))
+    responses = [
+        response((1 - share[some]) * real[way[some]] + share[some] * grown)
+        for some in np.array_split(np.arange(len(way)), n_parts)
+    ]
+    return np.concatenate(responses).reshape(shares.shape)
 
 
 def _standing_out(changes: np.ndarray) -> np.ndarray:
-    """How far each change lies outside of the range of the two around it: (steps,).
+    """How far each change lies outside of the range of the two around it: (ways, steps).
 
     Where a slope only turns into another one, as at the kink of a ReLU, that is 0.
     """
-    around = np.pad(changes, _AWAY)
-    before, after = around[: -2 * _AWAY], around[2 * _AWAY :]
+    around = np.pad(changes, ((0, 0), (_AWAY, _AWAY)))
+    before, after = around[:, : -2 * _AWAY], around[:, 2 * _AWAY :]
     above, below = changes - np.maximum(before, after), np.minimum(before, after) - changes
     return np.maximum(0, np.maximum(above, below))

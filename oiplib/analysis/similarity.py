@@ -73,8 +73,9 @@ def aligned(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first, second = spectra_of(a), spectra_of(b)
     peaks = np.empty((len(a), len(b)), np.float32)
     shifts = np.empty((len(a), len(b), 2), int)
+    conjugate = second.values.conj()
     for i, spectrum in enumerate(first.values):
-        product = (spectrum * second.values.conj()).sum(axis=-1)
+        product = (spectrum * conjugate).sum(axis=-1)
         peaks[i], shifts[i] = _peaks(product, first.size)
     return peaks, shifts
 
@@ -125,12 +126,26 @@ def clusters(alike: np.ndarray, threshold: float) -> np.ndarray:
     n = len(alike)
     if n < 2:
         return np.zeros(n, int)
-    apart = np.clip(1 - (alike + alike.T) / 2, 0, 1)
-    np.fill_diagonal(apart, 0)
-    tree = hierarchy.linkage(distance.squareform(apart, checks=False), "average")
-    labels = hierarchy.fcluster(tree, 1 - threshold, "distance") - 1
+    labels = hierarchy.fcluster(merges(alike), 1 - threshold, "distance") - 1
     order = np.argsort(-np.bincount(labels), kind="stable")
     return np.argsort(order)[labels]
+
+
+def merges(alike: np.ndarray) -> np.ndarray:
+    """In which order images become one cluster, and how unlike those are that do: SciPy's linkage.
+
+    Parameters
+    ----------
+    alike : array, (n, n), in [0, 1]
+        Similarities of at least two images.
+
+    Returns
+    -------
+    array, (n - 1, 4)
+    """
+    apart = np.clip(1 - (alike + alike.T) / 2, 0, 1)
+    np.fill_diagonal(apart, 0)
+    return np.asarray(hierarchy.linkage(distance.squareform(apart, checks=False), "average"))
 
 
 def shoved(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..progress import SILENT
-from .similarity import all_pairs, clusters, of_pairs, spectra_of
+from .similarity import all_pairs, clusters, merges, of_pairs, spectra_of
 
 
 @dataclass(frozen=True)
@@ -121,3 +121,23 @@ def patterns(pairs: np.ndarray, n: int, limit: float) -> np.ndarray:
     array of int, (n,)
     """
     return clusters(square(pairs, n), limit)
+
+
+def furthest_apart(pairs: np.ndarray, n: int) -> float:
+    """How unlike the two groups are that come together last: with a limit of up to 1 minus that
+    all images show one pattern.
+
+    Parameters
+    ----------
+    pairs, n
+        As for `patterns`; at least two images.
+
+    Examples
+    --------
+    >>> pairs = np.array([0.75, 0.25, 0.25])
+    >>> furthest_apart(pairs, 3)
+    0.75
+    >>> patterns(pairs, 3, 0.25), patterns(pairs, 3, 0.26)
+    (array([0, 0, 0]), array([0, 0, 1]))
+    """
+    return float(merges(square(pairs, n))[-1, 2])

@@ -9,6 +9,7 @@ another one.
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -36,15 +37,22 @@ PRELOADED = (
     "ipykernel.zmqshell",
     "ipykernel.debugger",
     "IPython.core.completerlib",
+    "IPython.core.logger",
+    "IPython.core.oinspect",
     "pandas.io.formats.style",
     "oiplib.study.chapters",
     "oiplib.publish.plots",
     "oiplib.search.scan",
     "oiplib.publish.notebooks",
     "oiplib.analysis.matching",
+    "oiplib.analysis.neighbours",
     "oiplib.analysis.restarts",
     "sqlalchemy.dialects.sqlite",
+    "PIL.BmpImagePlugin",
+    "PIL.GifImagePlugin",
+    "PIL.JpegImagePlugin",
     "PIL.PngImagePlugin",
+    "PIL.PpmImagePlugin",
 )
 
 
@@ -147,6 +155,8 @@ def _run(connection_file: str, env: dict[str, str], cwd: str) -> None:
     which in turn lives as long as any of its copies.
     """
     end_with_parent()
+    # What was imported stays. To look through it for garbage would also copy its memory.
+    gc.freeze()
     os.environ.clear()
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as `engine.tf` does

@@ -239,29 +239,25 @@ def _execute(job: Job, scratch: Path, forked: bool) -> str | None:
     from . import kernels
 
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    prepared, executed = (
-        scratch / f"{job.target.stem}-{os.getpid()}-{state}.ipynb"
-        for state in ("prepared", "executed")
-    )
+    executed = scratch / f"{job.target.stem}-{os.getpid()}.ipynb"
     try:
-        nbformat.write(_filled(job), prepared)
-        papermill.execute_notebook(
-            prepared,
-            executed,
+        # Without a file: papermill would write and validate all of it twice for each cell.
+        notebook = papermill.execute_notebook(
+            _filled(job),
+            None,
             parameters=job.parameters,
             kernel_name="python3",
             progress_bar=False,
             log_output=False,
             **({"kernel_manager_class": kernels.ForkedKernelManager} if forked else {}),
         )
-        nbformat.write(_cleaned(job, executed), executed)
+        nbformat.write(_cleaned(job, notebook), executed)
         executed.rename(job.target)
     except papermill.PapermillExecutionError as error:
         return f"{job.target.stem} in cell {error.cell_index + 1}: {error.ename}: {error.evalue}"
     except Exception as error:  # a dead kernel, a full disk: the other notebooks go on
         return f"{job.target.stem}: {' '.join(str(error).split())[:200]}"
     finally:
-        prepared.unlink(missing_ok=True)
         executed.unlink(missing_ok=True)
     return None
 
@@ -276,9 +272,8 @@ def _filled(job: Job) -> Any:
     return notebook
 
 
-def _cleaned(job: Job, executed: Path) -> Any:
+def _cleaned(job: Job, notebook: Any) -> Any:
     """The executed notebook with its hash, without papermill's times and paths."""
-    notebook = nbformat.read(executed, as_version=4)
     notebook.metadata.pop("papermill", None)
     notebook.metadata["oiplib"] = {"key": job.key}
     for cell in notebook.cells:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as _Figure
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image
@@ -34,11 +36,13 @@ class Figure(_Figure):
     """A figure that a notebook shows by itself, without one of Jupyter's plotting backends."""
 
     def _repr_png_(self) -> bytes:
-        full_png, small_png = io.BytesIO(), io.BytesIO()
-        self.savefig(full_png, format="png")
+        canvas: Any = FigureCanvasAgg(self)
+        png = io.BytesIO()
+        canvas.draw()
         # A figure has few colours, so one byte for each pixel is enough.
-        Image.open(full_png).convert("RGB").quantize(128).save(small_png, "png", optimize=True)
-        return small_png.getvalue()
+        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        drawn.quantize(128).save(png, "png", optimize=True)
+        return png.getvalue()
 
 
 def pictures(pixels: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, selectinload, undefer
 
 from ..errors import InputError
 from ..values import Objective, Prior, map_list, objective_of, prior_of, resolved
@@ -172,7 +172,8 @@ class OipFinder(Connected):
             layers = [layer for layer in layers if layer.name == wanted.layer]
         else:
             # A dense layer has many units, but a map is asked for of a layer that was studied.
-            studied = set(session.scalars(select(Oip.layer_id).distinct()))
+            has_oips = select(Oip.id).where(Oip.layer_id == Layer.id).exists()
+            studied = set(session.scalars(select(Layer.id).where(has_oips)))
             layers = [layer for layer in layers if layer.id in studied]
         largest = max(layers, key=lambda layer: layer.n_maps, default=None)
         if largest is not None and wanted.maps is not None:
@@ -206,29 +207,26 @@ def _numbered(session: Session, wanted: OipFilter) -> Objective:
 
 
 def _select_oips(wanted: OipFilter) -> Select[Oip]:
-    query = select(Oip).join(Oip.layer)
-    prior = None if wanted.prior is None else Oip.prior == str(prior_of(wanted.prior))
+    query = select(Oip).join(Oip.layer).options(selectinload(Oip.layer))
     if wanted.maps is not None:
         query = query.where(Oip.map.in_(wanted.maps))
     if wanted.objective is not None:
         query = query.where(Oip.objective == str(objective_of(wanted.objective)))
+    prior = None if wanted.prior is None else str(prior_of(wanted.prior))
     if prior is not None:
-        query = query.where(prior)
+        query = query.where(Oip.prior == prior)
     if wanted.layer is not None:
         query = query.where(Layer.name == wanted.layer)
     if wanted.network is not None:
         query = query.where(Layer.network_id == wanted.network)
     if wanted.best:
-        rank = func.row_number().over(
-            partition_by=(Oip.layer_id, Oip.objective), order_by=(Oip.loss.desc(), Oip.id)
-        )
-        ranking = select(Oip.id, rank.label("rank"))
-        if prior is not None:
-            ranking = ranking.where(prior)
         if wanted.maps is not None:
-            ranking = ranking.where(Oip.map.in_(wanted.maps))
-        ranked = ranking.subquery()
-        query = query.join(ranked, ranked.c.id == Oip.id).where(ranked.c.rank == 1)
+            ids: Any = _strongest_ids(Oip.map, Oip.map.in_(wanted.maps), prior)
+        else:
+            ids = _strongest_ids(Oip.map, Oip.map.is_not(None), prior).union_all(
+                _strongest_ids(Oip.objective, Oip.map.is_(None), prior)
+            )
+        query = query.where(Oip.id.in_(ids))
     index, trial = (Oip.start[name].as_integer() for name in ("index", "trial"))
     conditions: dict[str, Callable[[Any], Any]] = {
         "origin": lambda value: Oip.origin == value,
@@ -251,6 +249,29 @@ def _select_oips(wanted: OipFilter) -> Select[Oip]:
         Oip.loss.desc(),
         Oip.id,
     )
+
+
+def _strongest_ids(
+    subject: InstrumentedAttribute[Any], condition: ColumnElement[bool], prior: str | None
+) -> Select[Any]:
+    """The id of the OIP with the largest loss of each map, or of each other objective.
+
+    An index leads to it: ``oips_by_map`` has the losses of each map in their order, and sorting
+    all OIPs would read them all.
+    """
+    asked = select(Oip.layer_id, subject.label("subject")).where(condition).distinct().subquery()
+    strongest = aliased(Oip)
+    query = select(strongest.id).where(
+        strongest.layer_id == asked.c.layer_id,
+        getattr(strongest, subject.key) == asked.c.subject,
+    )
+    if subject is not Oip.map:
+        query = query.where(strongest.map.is_(None))
+    if prior is not None:
+        query = query.where(strongest.prior == prior)
+    return select(
+        query.order_by(strongest.loss.desc(), strongest.id).limit(1).scalar_subquery()
+    ).select_from(asked)
 
 
 def _oip_arrays() -> list[Any]:

@@ -152,11 +152,15 @@ class Reader(OipFinder):
         with self.session() as session:
             return first_row(session, query)
 
-    def varieties(self, layer_id: int, spec_sha256: str) -> dict[int, Variety]:
-        """How different the patterns of a layer's maps are, by map."""
+    def varieties(
+        self, layer_id: int, spec_sha256: str, maps: Sequence[int] | None = None
+    ) -> dict[int, Variety]:
+        """How different the patterns of a layer's maps are, or of some of them, by map."""
         query = select(Variety).where(
             Variety.layer_id == layer_id, Variety.spec_sha256 == spec_sha256
         )
+        if maps is not None:
+            query = query.where(Variety.map.in_(maps))
         with self.session() as session:
             return {row.map: row for row in all_rows(session, query.order_by(Variety.map))}
 

@@ -104,9 +104,11 @@ def _legible(study: Study, maps: list[int]) -> str:
 
 
 def _priors(study: Study, maps: list[int]) -> str:
-    n_trainings = len(next(iter(unique.restarted(study).values())))
-    of_priors = unique.under_priors(study, maps)
-    restarts = f"{of_priors[0].n_starts} restarts" if of_priors else "no restarts"
+    by_prior = unique.restarted(study)
+    found = [questions.varieties(part, maps) for parts in by_prior.values() for part in parts]
+    n_trainings = len(found) // len(by_prior)
+    n_starts = next(iter(by_prior.values()))[0].spec.variety.n_starts
+    restarts = f"{n_starts} restarts" if any(found) else "no restarts"
     return f"{restarts} of each map in {n_trainings} training{'s' * (n_trainings > 1)}"
 
 

@@ -146,12 +146,14 @@ class Computing(Findings):
         """The maps of any of the network's layers as a function of images."""
         from ..engine.layers import LayerMaps
 
-        if layer not in self._engines:
-            self._engines[layer] = LayerMaps(self.model, layer, self.inputs)
-        return self._engines[layer]
+        key = self.network.id, layer
+        if key not in self._engines:
+            self._engines[key] = LayerMaps(self.model, layer, self.inputs)
+        return self._engines[key]
 
     @cached_property
-    def _engines(self) -> dict[str, LayerMaps]:
+    def _engines(self) -> dict[tuple[int, str], LayerMaps]:
+        """By network and layer; all studies that come from one share them, see `Study.part`."""
         return {}
 
     def dataset(self) -> Any:

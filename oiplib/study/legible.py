@@ -19,6 +19,9 @@ from .questions import varieties
 from .study import Study
 from .unique import PRIORS, restarted
 
+# The network is asked for images together up to so many numbers: it takes full batches only.
+_NUMBERS = 2**22
+
 
 @dataclass(frozen=True)
 class Held:
@@ -156,18 +159,25 @@ def held_by(
     for _ in range(spec.n_noisy):
         noise = np.array([stream.standard_normal(shape, np.float32) for stream in streams])
         noisy.append(np.asarray(project(images + size * noise, study.inputs)))
-    responses = _responses(study, images, maps)
+    sets = [images, *moved, *noisy]
+    n_at_once = max(1, _NUMBERS // images.size)
+    responses, *altered = (
+        of_set
+        for first in range(0, len(sets), n_at_once)
+        for of_set in _responses(study, sets[first : first + n_at_once], maps)
+    )
     shares = [
         # In double precision, so that the sum doesn't depend on how many images there are.
-        np.mean([_responses(study, each, maps) for each in altered], axis=0, dtype=float)
-        / responses
-        for altered in (moved, noisy)
+        np.mean(of_sets, axis=0, dtype=float) / responses
+        for of_sets in (altered[: len(moved)], altered[len(moved) :])
     ]
     return Held(*(values.astype(np.float32) for values in shares))
 
 
-def _responses(study: Study, images: np.ndarray, maps: Sequence[int]) -> np.ndarray:
-    return study.engine(images)[np.arange(len(images)), np.asarray(maps)]
+def _responses(study: Study, sets: Sequence[np.ndarray], maps: Sequence[int]) -> np.ndarray:
+    """Of each map to its image in some sets of images: (sets, maps)."""
+    of_all = study.engine(np.concatenate(sets)).reshape(len(sets), len(maps), -1)
+    return np.asarray(of_all[:, np.arange(len(maps)), np.asarray(maps)])
 
 
 @dataclass(frozen=True)

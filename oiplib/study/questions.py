@@ -227,7 +227,7 @@ def _stored_varieties(study: Study, maps: Sequence[int]) -> dict[int, Variety] |
     of_layer = _stored_null(study)
     if of_layer is None:
         return None
-    stored = study.store.varieties(study.layer.id, study.spec.variety.sha256)
+    stored = study.store.varieties(study.layer.id, study.spec.variety.sha256, maps)
     excitable = of_layer.n_starts > 1
     if excitable.sum() > 1 and any(excitable[map] and map not in stored for map in maps):
         return None
@@ -241,12 +241,12 @@ def _new_varieties(study: Study, maps: Sequence[int]) -> dict[int, Variety]:
         restarts = _restarts(study)
         of_layer = _new_null(study, restarts)
     spec, excitable = study.spec.variety, of_layer.n_starts > 1
-    stored = study.store.varieties(study.layer.id, spec.sha256)
+    stored = study.store.varieties(study.layer.id, spec.sha256, maps)
     missing = [map for map in maps if excitable[map] and map not in stored]
     if missing and excitable.sum() > 1:
         of_maps = [restarts[map] for map in missing] if restarts else _restarts(study, missing)
         _explore(study, of_maps, of_layer)
-        stored = study.store.varieties(study.layer.id, spec.sha256)
+        stored = study.store.varieties(study.layer.id, spec.sha256, maps)
     return {map: stored[map] for map in maps if map in stored}
 
 

@@ -146,9 +146,10 @@ class Study(Computing):
     def _other(self, spec: StudySpec, network: int | None) -> Study:
         """Another study of the database; it shares what both have, such as compiled functions."""
         study = Study(self.store, spec, network, data=self.data, executor=self.executor)
+        vars(study).update(_engines=self._engines)
         known = "network" in vars(self) and network in (self._network_id, self.network.id)
         if known and spec.cnn == self.spec.cnn:
-            same = ["network", "model", "_engines"]
+            same = ["network", "model"]
             same += ["layer", "engine"] if spec.layer == self.spec.layer else []
             vars(study).update({name: vars(self)[name] for name in same if name in vars(self)})
         return study
@@ -311,7 +312,8 @@ class Study(Computing):
             scans = self.store.scans(layer.id, spec.sha256, objective=str(objective))
             return {None: objective} if any(_gained_little(scan.rungs) for scan in scans) else {}
         asked = set(self.check_maps(maps))
-        scans = self.store.scans(self.layer.id, spec.sha256)
+        only = next(iter(asked)) if len(asked) == 1 else None
+        scans = self.store.scans(self.layer.id, spec.sha256, only)
         hard = {scan.map: scan for scan in scans if _gained_little(scan.rungs)}
         silent = [map for map, scan in hard.items() if not scan.rungs[-1].losses.any()]
         return {

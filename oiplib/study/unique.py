@@ -194,11 +194,14 @@ def _in_space(
 
     def one_pattern(moved: float) -> Answer:
         of_networks = [
-            np.array([_n_patterns(row, pairs, getattr(of_layer, limit) + moved) == 1 for row in of])
-            for of, of_layer in zip(rows, nulls, strict=True)
+            np.array([apart <= 1 - (getattr(of_layer, limit) + moved) for apart in of])
+            for of, of_layer in zip(furthest, nulls, strict=True)
         ]
         return Answer(share(of_networks[0]), _means(np.mean, of_networks))
 
+    furthest = [
+        [variety.furthest_apart(getattr(row, pairs), row.n_starts) for row in of] for of in rows
+    ]
     within = [[np.asarray(getattr(row, pairs), float) for row in of] for of in rows]
     return InSpace(
         one_pattern=one_pattern(0),
@@ -211,10 +214,6 @@ def _in_space(
         null=quartiles(class_middles(getattr(nulls[0], pairs).sum(axis=0))),
         threshold=getattr(nulls[0], limit),
     )
-
-
-def _n_patterns(row: Variety, pairs: str, limit: float) -> int:
-    return int(variety.patterns(getattr(row, pairs), row.n_starts, limit).max()) + 1
 
 
 def _means(
