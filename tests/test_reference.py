@@ -38,9 +38,8 @@ def test_it_answers_at_once(untouched, oip_here, tmp_path):
     assert "map 120 of Conv2D_3" in output
     assert (tmp_path / "oip.png").stat().st_size > 10_000
     # On another machine the last bits may differ, and some ascents carry that far.
-    held = oip_here(
-        "replay", best, rows[-1]["id"], "--tolerance", "0.1", "--db", untouched, check=0
-    )
+    asked = ("replay", best, rows[-1]["id"], "--tolerance", "0.1", "--db", untouched)
+    held = oip_here(*asked, check=0)
     assert "2 of 2 hold" in held.stdout
 
 
