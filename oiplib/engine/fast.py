@@ -171,9 +171,12 @@ def by_convolution(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...])
     def forward(inputs: Any) -> Any:
         return pool(tf.nn.conv2d(inputs, kernel, 1, "VALID"))
 
+    # The way back of a convolution is a convolution with the kernel turned round, too.
+    turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+    around = [[0, 0], *[[side - 1, side - 1] for side in kernel.shape[:2]], [0, 0]]
+
     def backward(winners: Any, gradient: Any) -> Any:
-        input_shape = (tf.shape(gradient)[0], *shape)
-        return tf.nn.conv2d_transpose(unpool(winners, gradient), kernel, input_shape, 1, "VALID")
+        return tf.nn.conv2d(unpool(winners, gradient), turned, 1, around)
 
     return forward, backward
 
@@ -208,8 +211,9 @@ def by_sums(kernel: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> tup
     @_fused
     def backward(winners: Any, gradient: Any) -> Any:
         _, rows, columns, _ = gradient.shape
-        winners, gradient = (tf.reshape(values, (-1, n_maps)) for values in (winners, gradient))
-        by_position = tf.stack([tf.where(winners == k, gradient, 0.0) for k in _WINDOW])
+        winners, gradient = (tf.reshape(values, (1, -1, n_maps)) for values in (winners, gradient))
+        # A comparison with all four at once: XLA takes a stack of four apart, number by number.
+        by_position = tf.where(winners == _WINDOW.reshape(4, 1, 1), gradient, 0.0)
         by_patch = tf.reduce_sum(by_position @ patches, axis=0)
         by_patch = tf.reshape(
             by_patch, (-1, rows, columns, patch_steps[0], 2, patch_steps[1], 2, channels)
@@ -280,39 +284,53 @@ class OwnMaps:
         kernel, bias = _kernel_and_bias(convolution)
         self.sides = kernel.shape[:2]
         self.is_padded = convolution.padding == "same"
-        # (maps, channels, positions of the kernel)
-        self.kernels = tf.constant(kernel.reshape(-1, *kernel.shape[2:]).transpose(2, 1, 0))
+        # (maps, positions of the kernel, channels)
+        self.kernels = tf.constant(kernel.reshape(-1, *kernel.shape[2:]).transpose(2, 0, 1))
         self.bias = tf.constant(bias)
 
     def __call__(self, inputs: Any, maps: Any) -> Any:
         """(n, height, width, channels) and the n inputs' maps -> (n, height', width')."""
+        kernels, bias = tf.gather(self.kernels, maps), tf.gather(self.bias, maps)
         height, width, channels = inputs.shape[1:]
-        products = tf.reshape(inputs, (-1, height * width, channels))
-        products = products @ tf.gather(self.kernels, maps)
-        return self._summed(tf.reshape(products, (-1, height, width, products.shape[-1])), maps)
-
-    def _summed(self, products: Any, maps: Any) -> Any:
-        """For each output position the sum over the kernel's positions, plus the bias.
-
-        `products` holds the product of each input position with each position of the kernel.
-        """
         missing = [side - 1 if self.is_padded else 0 for side in self.sides]
-        around = [[0, 0], *[[n // 2, n - n // 2] for n in missing], [0, 0]]
+        around = [[n // 2, n - n // 2] for n in missing]
         rows, columns = (
-            products.shape[axis + 1] + missing[axis] - self.sides[axis] + 1 for axis in (0, 1)
+            inputs.shape[axis + 1] + missing[axis] - self.sides[axis] + 1 for axis in (0, 1)
         )
 
         @_fused
         def total(products: Any) -> Any:
-            outputs: Any = tf.gather(self.bias, maps)[:, None, None]
+            """For each output position the sum over the kernel's positions, plus the bias."""
+            outputs: Any = bias[:, None, None]
             if any(missing):
-                products = tf.pad(products, around)
-            for k in range(products.shape[-1]):
-                i, j = divmod(k, self.sides[1])
+                products = tf.pad(products, [[0, 0], *around, [0, 0]])
+            for k, (i, j) in enumerate(np.ndindex(self.sides)):
                 outputs += products[:, i : i + rows, j : j + columns, k]
             return outputs
 
-        return total(products)
+        # A product of one number and one row of the kernel each: sums are faster than matrices.
+        @_fused
+        def backward(gradient: Any) -> Any:
+            reach = [
+                [side - 1 - before, side - 1 - after]
+                for side, (before, after) in zip(self.sides, around, strict=True)
+            ]
+            gradient = tf.pad(gradient, [[0, 0], *reach])
+            of_inputs: Any = 0.0
+            for k, (i, j) in enumerate(np.ndindex(self.sides)):
+                top, left = self.sides[0] - 1 - i, self.sides[1] - 1 - j
+                part = gradient[:, top : top + height, left : left + width, None]
+                of_inputs = part * kernels[:, None, None, k] + of_inputs
+            return of_inputs
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def own_maps(inputs: Any) -> Any:
+            products = tf.reshape(inputs, (-1, height * width, channels))
+            products = tf.matmul(products, kernels, transpose_b=True)
+            products = tf.reshape(products, (-1, height, width, products.shape[-1]))
+            return total(products), backward
+
+        return own_maps(inputs)
 
     @staticmethod
     def source(layer: Any) -> Any:
