@@ -16,9 +16,10 @@ batch normalization after a convolution     is a factor and a summand of each ma
                                             the kernel and the bias
 zeros put around a convolution's inputs     are the convolution's own padding, where that puts
                                             them in the same places
-a convolution that keeps the size           is also a convolution on the way back, with the kernel
-                                            turned round; TensorFlow's own way back takes longer
-the convolution of the layer itself         is computed only for the map that an image excites
+a convolution that keeps the size, or       is also a convolution on the way back, with the kernel
+comes before such a pooling                 turned round; TensorFlow's own way back takes longer
+the convolution of the layer itself         is computed only for the map that an image excites; its
+                                            way back adds up one product per position of the kernel
 ==========================================  ================================================
 
 XLA compiles elementwise work into one pass over the numbers. It doesn't compile convolutions:
@@ -308,7 +309,8 @@ class OwnMaps:
                 outputs += products[:, i : i + rows, j : j + columns, k]
             return outputs
 
-        # A product of one number and one row of the kernel each: sums are faster than matrices.
+        # The gradient has one number for each position: sums are faster than a matrix product.
+        # The sum so far stands last: then XLA rounds as the matrix product does.
         @_fused
         def backward(gradient: Any) -> Any:
             reach = [
