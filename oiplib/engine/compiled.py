@@ -1,8 +1,9 @@
-"""Compiled functions that all networks of one architecture share, each with weights of its own.
+"""Compiled functions, of one network or shared by all networks of one architecture.
 
-To trace and compile a layer's functions takes seconds, also for a tiny network. A comparison of
-trainings asks dozens of networks that differ in nothing but their weights. So the weights are
-arguments of a compiled function, and not parts of it.
+With a network's weights for constants, XLA makes its functions a little faster. But to trace and
+compile it takes seconds, also for a tiny network, and a comparison of trainings asks dozens of
+networks that differ in nothing but their weights. So there the weights are arguments of functions
+that are compiled once.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ _SHARED: WeakValueDictionary[str, _Functions] = WeakValueDictionary()
 
 
 class Compiled:
-    """The compiled functions of one network, traced once for all networks of its architecture.
+    """The compiled functions of one network, or of all networks of its architecture.
 
     Parameters
     ----------
     variables : sequence of keras.Variable
         The weights that the functions read. Their values of now count.
     architecture : str
-        Tells all that the functions depend on, but for the values of `variables`. Without it they
-        aren't shared.
+        Tells all that the functions depend on, but for the values of `variables`; they are shared
+        by all networks with the same one. Without it each function is the network's own.
     """
 
     def __init__(self, variables: Sequence[Any] = (), architecture: str | None = None) -> None:
         self._variables = list(variables)
         self._weights = [tf.convert_to_tensor(variable.value) for variable in variables]
+        self._are_shared = architecture is not None
         functions = _Functions()
         if architecture is not None:
             functions = _SHARED.setdefault(architecture, functions)
@@ -56,13 +58,17 @@ class Compiled:
         if name not in self._functions:
             self._functions[name] = self._compile(*make())
         function = self._functions[name]
+        if not self._are_shared:
+            return function
         return lambda *arguments: function(*arguments, self._weights)
 
     def _compile(self, function: Any, types: Sequence[Any]) -> Any:
-        types_of_weights = [tf.TensorSpec(each.shape, each.dtype) for each in self._weights]
-
         # AutoGraph, which turns Python's loops into TensorFlow's, fails on Python 3.13. So loops
         # are written with TensorFlow's own functions.
+        if not self._are_shared:
+            return first_alone(tf.function(function, input_signature=types, autograph=False))
+        types_of_weights = [tf.TensorSpec(each.shape, each.dtype) for each in self._weights]
+
         @tf.function(input_signature=[*types, types_of_weights], autograph=False)
         def with_weights(*arguments):  # type: ignore[no-untyped-def]
             *others, weights = arguments

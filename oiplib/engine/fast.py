@@ -16,9 +16,10 @@ batch normalization after a convolution     is a factor and a summand of each ma
                                             the kernel and the bias
 zeros put around a convolution's inputs     are the convolution's own padding, where that puts
                                             them in the same places
-a convolution that keeps the size           is also a convolution on the way back, with the kernel
-                                            turned round; TensorFlow's own way back takes longer
-the convolution of the layer itself         is computed only for the map that an image excites
+a convolution that keeps the size, or       is also a convolution on the way back, with the kernel
+comes before such a pooling                 turned round; TensorFlow's own way back takes longer
+the convolution of the layer itself         is computed only for the map that an image excites; its
+                                            way back adds up one product per position of the kernel
 ==========================================  ================================================
 
 XLA compiles elementwise work into one pass over the numbers. It doesn't compile convolutions:
@@ -128,8 +129,7 @@ class ConvolvedPooled(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         """(n, height, width, channels) -> (n, height' / 2, width' / 2, maps)."""
-        weights = [tf.convert_to_tensor(each.value) for each in (self.kernel, self.bias)]
-        forward, backward = self.ways(*weights, inputs.shape[1:])
+        forward, backward = self.ways(_value(self.kernel), _value(self.bias), inputs.shape[1:])
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def convolved_pooled(inputs: Any) -> Any:
@@ -165,15 +165,22 @@ def by_convolution(kernel: Any, bias: Any, shape: tuple[int, ...]) -> tuple[Any,
     sides = shape[0] - kernel.shape[0] + 1, shape[1] - kernel.shape[1] + 1
 
     @fused
+    def pool(convolved: Any) -> tuple[Any, Any]:
+        return pooled(convolved, bias)
+
+    @fused
     def unpool(winners: Any, gradient: Any) -> Any:
         return _padded(unpooled(winners, gradient), sides)
 
     def forward(inputs: Any) -> Any:
-        return pooled(tf.nn.conv2d(inputs, kernel, 1, "VALID"), bias)
+        return pool(tf.nn.conv2d(inputs, kernel, 1, "VALID"))
+
+    # The way back of a convolution is a convolution with the kernel turned round, too.
+    turned = tf.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+    around = [[0, 0], *[[side - 1, side - 1] for side in kernel.shape[:2]], [0, 0]]
 
     def backward(winners: Any, gradient: Any) -> Any:
-        input_shape = (tf.shape(gradient)[0], *shape)
-        return tf.nn.conv2d_transpose(unpool(winners, gradient), kernel, input_shape, 1, "VALID")
+        return tf.nn.conv2d(unpool(winners, gradient), turned, 1, around)
 
     return forward, backward
 
@@ -187,6 +194,7 @@ def by_sums(kernel: Any, bias: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     """
     height, width, channels, n_maps = kernel.shape
 
+    @fused
     def forward(images: Any) -> Any:
         return summed_and_pooled(images, kernel, bias)
 
@@ -197,13 +205,14 @@ def by_sums(kernel: Any, bias: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     @fused
     def backward(winners: Any, gradient: Any) -> Any:
         _, rows, columns, _ = gradient.shape
-        winners, gradient = (tf.reshape(values, (-1, n_maps)) for values in (winners, gradient))
+        winners, gradient = (tf.reshape(values, (1, -1, n_maps)) for values in (winners, gradient))
         patches = [
             tf.pad(kernel, [[i, missing[0] - i], [j, missing[1] - j], [0, 0], [0, 0]])
             for i, j in np.ndindex(2, 2)
         ]
         patches = tf.transpose(tf.reshape(tf.stack(patches), (4, -1, n_maps)), (0, 2, 1))
-        by_position = tf.stack([tf.where(winners == k, gradient, 0.0) for k in WINDOW])
+        # A comparison with all four at once: XLA takes a stack of four apart, number by number.
+        by_position = tf.where(winners == WINDOW.reshape(4, 1, 1), gradient, 0.0)
         by_patch = tf.reduce_sum(by_position @ patches, axis=0)
         by_patch = tf.reshape(
             by_patch, (-1, rows, columns, patch_steps[0], 2, patch_steps[1], 2, channels)
@@ -271,41 +280,54 @@ class OwnMaps:
         kernel, bias = _kernel_and_bias(convolution)
         self.sides = kernel.shape[:2]
         self.is_padded = convolution.padding == "same"
-        # (maps, channels, positions of the kernel) and (maps,)
-        kernels = kernel.reshape(-1, *kernel.shape[2:]).transpose(2, 1, 0)
+        # (maps, positions of the kernel, channels) and (maps,)
+        kernels = kernel.reshape(-1, *kernel.shape[2:]).transpose(2, 0, 1)
         self.variables = _variables(kernels, bias)
 
     def __call__(self, inputs: Any, maps: Any) -> Any:
         """(n, height, width, channels) and the n inputs' maps -> (n, height', width')."""
+        kernels, bias = (tf.gather(_value(each), maps) for each in self.variables)
         height, width, channels = inputs.shape[1:]
-        products = tf.reshape(inputs, (-1, height * width, channels))
-        kernels, bias = (tf.convert_to_tensor(each.value) for each in self.variables)
-        products = products @ tf.gather(kernels, maps)
-        products = tf.reshape(products, (-1, height, width, products.shape[-1]))
-        return self._summed(products, bias, maps)
-
-    def _summed(self, products: Any, bias: Any, maps: Any) -> Any:
-        """For each output position the sum over the kernel's positions, plus the bias.
-
-        `products` holds the product of each input position with each position of the kernel.
-        """
         missing = [side - 1 if self.is_padded else 0 for side in self.sides]
-        around = [[0, 0], *[[n // 2, n - n // 2] for n in missing], [0, 0]]
+        around = [[n // 2, n - n // 2] for n in missing]
         rows, columns = (
-            products.shape[axis + 1] + missing[axis] - self.sides[axis] + 1 for axis in (0, 1)
+            inputs.shape[axis + 1] + missing[axis] - self.sides[axis] + 1 for axis in (0, 1)
         )
 
         @fused
         def total(products: Any) -> Any:
-            outputs: Any = tf.gather(bias, maps)[:, None, None]
+            """For each output position the sum over the kernel's positions, plus the bias."""
+            outputs: Any = bias[:, None, None]
             if any(missing):
-                products = tf.pad(products, around)
-            for k in range(products.shape[-1]):
-                i, j = divmod(k, self.sides[1])
+                products = tf.pad(products, [[0, 0], *around, [0, 0]])
+            for k, (i, j) in enumerate(np.ndindex(self.sides)):
                 outputs += products[:, i : i + rows, j : j + columns, k]
             return outputs
 
-        return total(products)
+        # The gradient has one number for each position: sums are faster than a matrix product.
+        # The sum so far stands last: then XLA rounds as the matrix product does.
+        @fused
+        def backward(gradient: Any) -> Any:
+            reach = [
+                [side - 1 - before, side - 1 - after]
+                for side, (before, after) in zip(self.sides, around, strict=True)
+            ]
+            gradient = tf.pad(gradient, [[0, 0], *reach])
+            of_inputs: Any = 0.0
+            for k, (i, j) in enumerate(np.ndindex(self.sides)):
+                top, left = self.sides[0] - 1 - i, self.sides[1] - 1 - j
+                part = gradient[:, top : top + height, left : left + width, None]
+                of_inputs = part * kernels[:, None, None, k] + of_inputs
+            return of_inputs
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def own_maps(inputs: Any) -> Any:
+            products = tf.reshape(inputs, (-1, height * width, channels))
+            products = tf.matmul(products, kernels, transpose_b=True)
+            products = tf.reshape(products, (-1, height, width, products.shape[-1]))
+            return total(products), backward
+
+        return own_maps(inputs)
 
     @staticmethod
     def source(layer: Any) -> Any:
@@ -326,11 +348,18 @@ class OwnMaps:
         return source if is_convolution and _is_linear(source) and not is_shared else None
 
 
+def _value(variable: Any) -> Any:
+    """A weight as a tensor, or as an array where it is no argument: XLA makes more of constants."""
+    if not isinstance(variable.value, tf.Variable):
+        return variable.value
+    with tf.init_scope():
+        return variable.value.numpy()
+
+
 def _variables(*arrays: np.ndarray) -> list[Any]:
     return [keras.Variable(array, dtype="float32", trainable=False) for array in arrays]
 
 
-@fused
 def pooled(convolved: Any, bias: Any) -> tuple[Any, Any]:
     """ReLU and 2 x 2 pooling of a convolution that has no bias yet: outputs and winners."""
     height, width = (side // 2 * 2 for side in convolved.shape[1:3])
@@ -338,7 +367,6 @@ def pooled(convolved: Any, bias: Any) -> tuple[Any, Any]:
     return _relu_of_largest(window, bias)
 
 
-@fused
 def summed_and_pooled(images: Any, kernel: Any, bias: Any) -> tuple[Any, Any]:
     """Convolution, ReLU and pooling in one pass over images of few channels."""
     height, width, channels, _ = kernel.shape

@@ -29,6 +29,9 @@ from .tf import keras, tf
 _NUMBERS = 2**26
 _MOST_NUMBERS = 2**28
 
+# With fewer weights, a network's functions take longer to compile than constants save.
+_FEW_WEIGHTS = 20_000
+
 # Layers that keep all their numbers as weights; all else is told by their configuration.
 _TOLD = (
     keras.layers.InputLayer,
@@ -60,6 +63,9 @@ class LayerMaps:
         separate layer, name that one.
     inputs : Inputs
         What images the model takes; standardized ones by default.
+    is_shared
+        Whether compiled functions are shared with networks of the same architecture, which makes
+        them a little slower. Those of a small network always are: to compile them takes longest.
 
     Attributes
     ----------
@@ -85,7 +91,9 @@ class LayerMaps:
     (5, 2)
     """
 
-    def __init__(self, model: Any, layer: str, inputs: Inputs | None = None) -> None:
+    def __init__(
+        self, model: Any, layer: str, inputs: Inputs | None = None, is_shared: bool = False
+    ) -> None:
         self.model, self.layer, self.inputs = model, layer, inputs or Inputs()
         self.image_shape = image_shape(model)
         self.inputs.check_channels(self.image_shape[-1])
@@ -111,10 +119,11 @@ class LayerMaps:
         variables = [*self._until_activation.variables, *self._until_own_maps.variables]
         if self._own_maps is not None:
             variables += self._own_maps.variables
+        is_small = until_layer.count_params() < _FEW_WEIGHTS
         #: Functions compiled for this layer, kept so that TensorFlow traces them once.
         self.compiled = Compiled(
             list({id(each): each for each in variables}.values()),
-            _architecture(until_layer, self.inputs),
+            _architecture(until_layer, self.inputs) if is_shared or is_small else None,
         )
 
     def traced(self, images: Any, maps: Any, peak: bool = False) -> tuple[Any, Any]:

@@ -285,9 +285,9 @@ def _convolved_pooled(inputs: Any, kernel: Any, bias: Any, is_first: bool) -> An
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def convolved_pooled(inputs: Any, kernel: Any, bias: Any) -> Any:
         if is_first and np.prod(kernel.shape[:3]) <= MOST_INPUTS:
-            outputs, winners = summed_and_pooled(inputs, kernel, bias)
+            outputs, winners = _summed_and_pooled(inputs, kernel, bias)
         else:
-            outputs, winners = pooled(tf.nn.conv2d(inputs, kernel, 1, "VALID"), bias)
+            outputs, winners = _pooled(tf.nn.conv2d(inputs, kernel, 1, "VALID"), bias)
 
         def backward(gradient: Any) -> tuple[Any, Any, Any]:
             by_inputs = None
@@ -340,7 +340,7 @@ def _shifted(inputs: Any, n_columns: int) -> Any:
     return tf.concat([inputs[:, :, j : j + width] for j in range(n_columns)], axis=-1)
 
 
-_unpooled = fused(unpooled)
+_pooled, _summed_and_pooled, _unpooled = map(fused, (pooled, summed_and_pooled, unpooled))
 
 
 @fused

@@ -261,7 +261,7 @@ def untrained(study: Study, k: int) -> Any:
     seed = (cnn.weights_seed | 1) + k  # the family of the trainings has two seeds
     n_classes = study.network.layers[-1].n_maps
     model = network.build(cnn.replace(weights_seed=seed), study.image_shape, n_classes)
-    return LayerMaps(model, study.layer.name)
+    return LayerMaps(model, study.layer.name, is_shared=True)
 
 
 def _searched(engine: Any, spec: ScanSpec, name: str) -> _MapImages:
