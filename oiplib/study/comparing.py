@@ -17,10 +17,14 @@ from ..errors import InputError
 from ..progress import bar
 from ..store import Baseline, Correspondence, Oips
 from ..values import CnnSpec, CorrespondenceSpec, ScanSpec
+from .rows import network_sha256
 from .study import Study
+from .units import PackedNetwork, SearchUnit, Subject
+from .work import Work
 
 if TYPE_CHECKING:
     from ..analysis.matching import Correlated
+    from ..search.scan import MapScan
 
 #: In what two trainings may differ.
 RELATIONS = ("order", "weights", "both")
@@ -136,7 +140,7 @@ def compare(studies: Sequence[Study], spec: CorrespondenceSpec, best: Sequence[O
     correlated = _correlated(studies[0], engines, spec)
     ways = {
         "activations": _by_activations(correlated, n, len(engines), _n_images(studies[0], spec)),
-        "oips": _by_oips(engines[: n_trained + spec.n_searched], best, spec, studies[0].layer.name),
+        "oips": _by_oips(studies[0], engines[: n_trained + spec.n_searched], best, spec),
     }
     alike = _as_wholes(correlated.covariances, n)
     pairs, baselines = [], []
@@ -226,13 +230,13 @@ def _as_wholes(covariances: np.ndarray, n: int) -> Callable[[int, int], tuple[fl
 
 
 def _by_oips(
-    engines: Sequence[Any], best: Sequence[Oips], spec: CorrespondenceSpec, layer: str
+    study: Study, engines: Sequence[Any], best: Sequence[Oips], spec: CorrespondenceSpec
 ) -> _Way:
     from ..analysis import matching
 
     oips = [
         *(_map_images(of_training) for of_training in best),
-        *(_searched(engine, spec.scan, layer) for engine in engines[len(best) :]),
+        *(_searched(study, engine, spec.scan) for engine in engines[len(best) :]),
     ]
 
     def scores(a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
@@ -264,17 +268,35 @@ def untrained(study: Study, k: int) -> Any:
     return LayerMaps(model, study.layer.name, is_shared=True)
 
 
-def _searched(engine: Any, spec: ScanSpec, name: str) -> _MapImages:
-    """An OIP for each map of a layer that isn't stored, found as those of the other networks."""
-    from ..search.scan import scan
+def _searched(study: Study, engine: Any, spec: ScanSpec) -> _MapImages:
+    """An OIP for each map of a network that isn't stored, found as those of the other networks."""
+    from ..engine import network
+    from ..search.scan import race_starts, units_of
+    from ..search.screening import screen
 
-    images, maps = [], []
-    with bar(engine.n_maps, f"{name}, untrained", "maps") as progress:
-        for of_map in scan(engine, spec, range(engine.n_maps), progress=progress):
-            if len(of_map.starts) and of_map.ascents.losses[0] > 0:
-                images.append(of_map.ascents.images[0])
-                maps.append(of_map.map)
-    return _MapImages(np.array(images), np.array(maps))
+    layer, maps = engine.layer, range(engine.n_maps)
+    starts = race_starts(spec, maps, screen(engine, spec.screening))
+    found: dict[int, MapScan] = {}
+
+    def keep(group: tuple[int, ...], scans: list[MapScan]) -> None:
+        found.update(zip(group, scans, strict=True))
+
+    packed = PackedNetwork(*network.pack(engine.model), str(engine.inputs))
+    sha256 = network_sha256(
+        network.weights_sha256(engine.model), packed.architecture, engine.inputs
+    )
+    work = Work(
+        name="untrained",
+        subject=Subject(sha256, lambda: lambda layer: engine, lambda: packed),
+        groups=[tuple(group) for group in units_of(engine, spec, maps)],
+        unit=lambda group: SearchUnit(layer, spec, group, tuple(starts[map] for map in group)),
+        keep=keep,
+    )
+    study.carry_out(work, f"{layer}, untrained", "maps")
+    with_oip = [map for map in maps if len(found[map].starts) and found[map].ascents.losses[0] > 0]
+    return _MapImages(
+        np.array([found[map].ascents.images[0] for map in with_oip]), np.array(with_oip)
+    )
 
 
 def _relative(engine: Any, foreign: _MapImages, own_oips: _MapImages) -> np.ndarray:
