@@ -20,8 +20,10 @@ from oiplib import Cluster, InputError, OipError, Store, Study, Workers
 from oiplib.progress import SILENT, bar
 from oiplib.store import merge
 from oiplib.study.check import problems
+from oiplib.study.conditions import conditions
 from oiplib.study.executors import Here
 from oiplib.study.questions import varieties
+from oiplib.study.trainings import trainings
 from oiplib.study.units import PackedNetwork, SearchUnit, Subject
 from oiplib.study.work import Work, carry_out
 
@@ -33,18 +35,25 @@ def emptied(tiny_study, tmp_path, copied):
     """A function that gives a new database with the tiny network, and nothing derived."""
 
     def emptied(name):
-        path = copied(tiny_study.store.name, tmp_path / name)
-        with closing(sqlite3.connect(path)) as connection, connection:
-            for table in ("oips", "rungs", "scans", "screenings", "varieties", "nulls"):
-                connection.execute(f"DELETE FROM {table}")
-        return path
+        return without_results(copied(tiny_study.store.name, tmp_path / name))
 
     return emptied
 
 
+def without_results(path):
+    """The database with its network, and nothing else."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("oips", "rungs", "scans", "screenings", "varieties", "nulls"):
+            connection.execute(f"DELETE FROM {table}")
+    return path
+
+
 def content(store):
-    """All OIPs, screenings and varieties, byte for byte."""
+    """All networks and results, byte for byte."""
     queries = {
+        "networks": "SELECT spec_sha256, sha256 FROM networks ORDER BY sha256",
+        "conditions": "SELECT key, conditions.losses, alike FROM conditions "
+        "JOIN oips ON oip_id = oips.id ORDER BY key",
         "oips": "SELECT key, loss, image, trace, frames FROM oips ORDER BY key",
         "rungs": "SELECT map, number, starts, losses FROM rungs JOIN scans ON scan_id = scans.id "
         "ORDER BY scans.spec_sha256, map, number",
@@ -61,11 +70,23 @@ def rows_of(store, query):
     return [tuple(bytes(v) if isinstance(v, memoryview) else v for v in row) for row in rows]
 
 
-def derived(study):
-    """A study with its OIPs and varieties."""
+def worked(study):
+    """A study after work of every kind."""
     study.derive()
+    study.derive("Classes:3")
     varieties(study)
+    conditions(study, "0-1", ["strongest"])
+    trainings(study)
     return study
+
+
+@pytest.fixture(scope="module")
+def here(tiny_study, tmp_path_factory, copied):
+    """What all of that comes to in this process."""
+    study = Study(
+        without_results(copied(tiny_study.store.name, tmp_path_factory.mktemp("h") / "h"))
+    )
+    return content(worked(study).store)
 
 
 @contextmanager
@@ -114,19 +135,19 @@ class Dask:
             process.wait()
 
 
-def test_units_come_to_the_same_here_and_elsewhere(tiny_study, emptied):
+def test_units_come_to_the_same_here_and_elsewhere(here, emptied):
     with Workers(2) as workers:
-        elsewhere = derived(Study(emptied("workers.db"), tiny_study.spec, executor=workers))
-    assert content(elsewhere.store) == content(tiny_study.store)
-    assert list(problems(elsewhere.store)) == []
+        study = worked(Study(emptied("workers.db"), executor=workers))
+    assert content(study.store) == here
+    assert all(here.values())
+    assert list(problems(study.store)) == []
 
 
-def test_a_cluster_comes_to_the_same(tiny_study, emptied):
+def test_a_cluster_comes_to_the_same(here, emptied):
     with cluster(2) as dask, Cluster(dask.address) as executor:
-        assert executor.n_workers in (0, 1, 2)  # they are still coming
-        study = derived(Study(emptied("cluster.db"), tiny_study.spec, executor=executor))
+        study = worked(Study(emptied("cluster.db"), executor=executor))
         assert executor.n_workers == 2
-    assert content(study.store) == content(tiny_study.store)
+    assert content(study.store) == here
     assert list(problems(study.store)) == []
 
 
@@ -171,12 +192,12 @@ def test_lost_workers_cost_their_units_only(tiny_study, emptied):
         )
         first.start()
         try:
-            derived(study)
+            study.derive()
         finally:
             done.set()
             first.join()
     assert killed[0] > 0
-    assert content(study.store) == content(tiny_study.store)
+    assert content(study.store)["oips"] == content(tiny_study.store)["oips"]
 
 
 def test_a_scheduler_may_go_and_come_back(tiny_study, emptied):

@@ -164,8 +164,6 @@ class _Worker:
             return self._submit(unit, subject)
 
     def _submit(self, unit: Unit, subject: Subject) -> Future[Any]:
-        if self._running is not None and self._running.exception() is not None:
-            self.end()
         if self._pool is None:
             # Never forked: TensorFlow's threads don't survive that.
             context = multiprocessing.get_context("spawn")
