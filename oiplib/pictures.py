@@ -18,31 +18,33 @@ def scaled(image: np.ndarray, inputs: Inputs | None = None) -> np.ndarray:
     image : array, (height, width, channels)
     inputs
         What the image's network takes. A range of pixels is drawn back: its ends become 0 and
-        1. A standardized image, the default, has none: its smallest value becomes 0, its
-        largest 1.
+        1. A standardized image, the default, has no range: 0 becomes the middle, 0.5, and its
+        value farthest from 0 becomes 0 or 1. So the grey of the ground is the same in all
+        pictures.
 
     Examples
     --------
-    >>> scaled(np.array([-1.0, 0.0, 1.0])).tolist()
-    [0.0, 0.5, 1.0]
+    >>> scaled(np.array([-1.0, 0.0, 2.0])).tolist()
+    [0.25, 0.5, 1.0]
     >>> scaled(np.array([[[51.0]]]), Inputs(0, 255)).tolist()
     [[[0.2]]]
     """
     if inputs is not None and not inputs.is_standardized:
         bottom, top = (np.array(limit) for limit in inputs.limits())
         return np.clip((image - bottom) / (top - bottom), 0, 1)
-    low, high = float(image.min()), float(image.max())
-    return (image - low) / max(high - low, 1e-12)
+    return 0.5 + image / max(2 * float(np.abs(image).max()), 1e-12)
 
 
-def enhanced(image: np.ndarray, share: float = 0.02) -> np.ndarray:
+def enhanced(image: np.ndarray, inputs: Inputs | None = None, share: float = 0.04) -> np.ndarray:
     """An image with its contrast enhanced, as the articles show OIPs a second time.
 
     Parameters
     ----------
     image : array, (height, width, channels)
+    inputs
+        As for `scaled`.
     share
-        The share of the darkest values that become 0, and of the brightest that become 1.
+        The share of the values farthest from the middle that become 0 or 1.
 
     Returns
     -------
@@ -50,11 +52,23 @@ def enhanced(image: np.ndarray, share: float = 0.02) -> np.ndarray:
 
     Examples
     --------
-    >>> enhanced(np.arange(5.0), share=0.25).tolist()
-    [0.0, 0.0, 0.5, 1.0, 1.0]
+    >>> enhanced(np.array([-1.0, 0.0, 1.0, 1.0, 4.0]), share=0.25).tolist()
+    [0.0, 0.5, 1.0, 1.0, 1.0]
     """
-    low, high = np.quantile(image, [share, 1 - share])
-    return np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+    pixels = scaled(image, inputs)
+    return np.clip(0.5 + contrast_gain(image, inputs, share) * (pixels - 0.5), 0, 1)
+
+
+def contrast_gain(image: np.ndarray, inputs: Inputs | None = None, share: float = 0.04) -> float:
+    """How many times `enhanced` puts each pixel as far from the middle as `scaled` does.
+
+    Examples
+    --------
+    >>> contrast_gain(np.array([-1.0, 0.0, 1.0, 1.0, 4.0]), share=0.25)
+    4.0
+    """
+    far = float(np.quantile(np.abs(scaled(image, inputs) - 0.5), 1 - share))
+    return 0.5 / max(far, 1e-6)
 
 
 def displayable(
@@ -81,22 +95,56 @@ def displayable(
     >>> displayable(np.ones((28, 28, 1))).shape
     (28, 28)
     """
-    if contrast:
-        pixels = enhanced(image if inputs is None else scaled(image, inputs))
-    else:
-        pixels = scaled(image, inputs)
+    pixels = enhanced(image, inputs) if contrast else scaled(image, inputs)
     return pixels if pixels.shape[-1] == 3 else pixels.mean(axis=-1)
 
 
 def in_bytes(image: np.ndarray, inputs: Inputs | None = None) -> np.ndarray:
-    """An image as computed, as uint8 of the same shape: `scaled` from 0 to 255.
+    """An image on the way of an ascent as it is stored: uint8 of the same shape.
+
+    A range of pixels is drawn back to 0 to 255. Of a standardized image the smallest value
+    becomes 0 and the largest 255; `from_bytes` undoes that.
 
     Examples
     --------
     >>> in_bytes(np.array([-1.0, 0.2, 1.0])).tolist()
     [0, 153, 255]
     """
-    return np.round(255 * scaled(image, inputs)).astype(np.uint8)
+    if inputs is not None and not inputs.is_standardized:
+        return np.round(255 * scaled(image, inputs)).astype(np.uint8)
+    low, high = float(image.min()), float(image.max())
+    return np.round(255 * ((image - low) / max(high - low, 1e-12))).astype(np.uint8)
+
+
+def from_bytes(pictures: np.ndarray, inputs: Inputs) -> np.ndarray:
+    """Images on the way of an ascent, from how `in_bytes` stored them, but for the rounding.
+
+    A standardized image has mean 0 and standard deviation 1, which says what its smallest and
+    its largest value were.
+
+    Parameters
+    ----------
+    pictures : uint8, (n, height, width, channels)
+    inputs
+        What the network takes.
+
+    Returns
+    -------
+    float32, same shape
+
+    Examples
+    --------
+    >>> image = np.array([-1.0, 1.0, -1.0, 1.0]).reshape(1, 2, 2, 1)
+    >>> from_bytes(in_bytes(image), Inputs()).ravel().tolist()
+    [-1.0, 1.0, -1.0, 1.0]
+    """
+    values = pictures.astype(np.float32)
+    if not inputs.is_standardized:
+        bottom, top = (np.array(limit, np.float32) for limit in inputs.limits())
+        return np.asarray(bottom + values / 255 * (top - bottom), np.float32)
+    axes = tuple(range(1, values.ndim))
+    values -= values.mean(axis=axes, keepdims=True)
+    return np.asarray(values / np.maximum(values.std(axis=axes, keepdims=True), 1e-6))
 
 
 def png(
