@@ -57,7 +57,7 @@ def keras_fit(spec, dataset):
     )
     history = {}
     for epoch in range(spec.epochs):
-        order = training._image_order(spec, epoch, len(images))
+        order = training.image_order(spec, epoch, len(images))
         logs = model.fit(
             images[order],
             dataset.train_labels[order],

@@ -83,7 +83,7 @@ def train(spec: CnnSpec, dataset: Dataset, progress: Any = SILENT) -> tuple[Any,
     for epoch in range(spec.epochs):
         done = epoch * n_batches
         totals = np.zeros(2)
-        for batches in _batches(_image_order(spec, epoch, n_images), spec.batch_size):
+        for batches in _batches(image_order(spec, epoch, n_images), spec.batch_size):
             totals += update(batches, rates[done : done + len(batches)])
             done += len(batches)
             progress.update(len(batches))
@@ -225,7 +225,7 @@ def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield order[None, whole.size :]
 
 
-def _image_order(spec: CnnSpec, epoch: int, n: int) -> np.ndarray:
+def image_order(spec: CnnSpec, epoch: int, n: int) -> np.ndarray:
     """The order in which an epoch shows the n training images."""
     sequence = np.random.SeedSequence(spec.order_seed, spawn_key=(epoch,))
     return np.random.default_rng(sequence).permutation(n)

@@ -8,9 +8,7 @@ same result in this process, in another one, or on another machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -117,41 +115,18 @@ class Unit(Protocol):
 
 @dataclass(frozen=True)
 class TrainingUnit:
-    """Some trainings on a data set, side by side, each in a thread."""
+    """A training on a data set."""
 
-    specs: tuple[CnnSpec, ...]
+    spec: CnnSpec
 
-    def compute(self, dataset: Dataset, progress: Any = SILENT) -> list[tuple[str, bytes, History]]:
-        """For each training the architecture, the weights and the history."""
+    def compute(self, dataset: Dataset, progress: Any = SILENT) -> tuple[str, bytes, History]:
+        """The architecture, the weights and the history."""
         from ..engine.training import trained
 
-        counted = _Stoppable(progress)
-        with ThreadPoolExecutor(len(self.specs)) as pool:
-            results = [pool.submit(trained, spec, dataset, counted) for spec in self.specs]
-            try:
-                return [result.result() for result in results]
-            except BaseException:
-                counted.stopped.set()
-                raise
+        return trained(self.spec, dataset, progress)
 
     def __str__(self) -> str:
-        seeds = ", ".join(f"{spec.weights_seed}-{spec.order_seed}" for spec in self.specs)
-        return f"training with seeds {seeds}"
-
-
-class _Stoppable:
-    """A progress bar that ends the threads which use it when they are to stop."""
-
-    def __init__(self, progress: Any) -> None:
-        self.stopped, self._progress = Event(), progress
-
-    def update(self, n: int = 1) -> None:
-        if self.stopped.is_set():
-            raise KeyboardInterrupt
-        self._progress.update(n)
-
-    def set_postfix(self, **told: Any) -> None:
-        self._progress.set_postfix(**told)
+        return f"training with seeds {self.spec.weights_seed} and {self.spec.order_seed}"
 
 
 @dataclass(frozen=True)
