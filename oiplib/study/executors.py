@@ -10,15 +10,17 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, ClassVar
 
 from ..errors import InputError, OipError
@@ -112,6 +114,8 @@ class Workers(Executor):
     ----------
     n
         How many processes.
+    n_threads
+        Of each process; by default all of them together have one for each core.
 
     Raises
     ------
@@ -126,11 +130,11 @@ class Workers(Executor):
             Study("oip.db", executor=workers).derive()
     """
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, n_threads: int | None = None) -> None:
         most = n_cores()
         if not 1 <= n <= most:
             raise InputError(f"{n} workers can't be used: choose 1 to {most}, the cores here")
-        self._workers = [_Worker(most // n) for _ in range(n)]
+        self._workers = [_Worker(n_threads or most // n) for _ in range(n)]
 
     @property
     def n_workers(self) -> int:
@@ -182,6 +186,8 @@ class _Worker:
         if self._pool is None:
             arguments = self._n_threads, self._counted
             self._pool = ProcessPoolExecutor(1, self._context, _begin, arguments)
+            with _without_main():
+                self._pool.submit(_started)
         if subject.sha256 not in self._sent:
             self._pool.submit(_receive, subject.sha256, subject.packed())
             self._sent.add(subject.sha256)
@@ -197,6 +203,20 @@ class _Worker:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._pool, self._running = None, None
         self._sent.clear()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start a process that doesn't run the user's script once more, as Python's would.
+
+    Units need nothing of it, and a script that isn't guarded against that would never end.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 # What a worker was sent, by its hash.
@@ -230,6 +250,10 @@ def _begin(n_threads: int, counted: Any) -> None:
     from ..engine.threads import use_threads
 
     use_threads(n_threads)
+
+
+def _started() -> None:
+    """A process computes nothing yet."""
 
 
 def _receive(sha256: str, packed: Packed) -> None:
@@ -417,6 +441,7 @@ def _code() -> str:
 
 
 def n_cores() -> int:
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..progress import bar
 from ..store import Network, Store
 from ..values import INPUTS_CHOICES, CnnSpec, Inputs
-from .executors import Executor, Workers, n_cores
+from .executors import Cluster, Executor, Workers, n_cores
 from .rows import network_row
 from .runs import running
 from .units import PackedData, Subject, TrainingUnit
@@ -85,8 +85,8 @@ def train(
 ) -> None:
     """Train networks on a data set, several side by side, and store each when it is finished.
 
-    Those that are stored already are left alone. Several are trained in worker processes, unless
-    the executor has others: a training keeps a single core busy, and comes to the same bytes there.
+    Those that are stored already are left alone. The bytes of a training hang on the number of
+    threads, so each has one: in a process of its own, or on a worker of a cluster.
 
     Parameters
     ----------
@@ -102,9 +102,12 @@ def train(
     """
     keys = {spec: training_key(spec, data) for spec in specs}
     missing = [spec for spec in specs if store.trained_by([keys[spec]]) is None]
+    if not missing:
+        return
     with ExitStack() as ending:
-        if executor.is_here and len(missing) > 1:
-            executor = ending.enter_context(Workers(min(len(missing), n_cores())))
+        if not isinstance(executor, Cluster):
+            n = n_cores() if executor.is_here else executor.n_workers
+            executor = ending.enter_context(Workers(min(len(missing), n), n_threads=1))
         run_ids = {spec: ending.enter_context(running(store, "train", spec)) for spec in missing}
 
         finished: dict[CnnSpec, tuple[str, bytes, History]] = {}

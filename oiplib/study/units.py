@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..errors import OipError
 from ..progress import SILENT
 from ..values import (
     AscentSpec,
@@ -120,9 +121,21 @@ class TrainingUnit:
     spec: CnnSpec
 
     def compute(self, dataset: Dataset, progress: Any = SILENT) -> tuple[str, bytes, History]:
-        """The architecture, the weights and the history."""
+        """The architecture, the weights and the history.
+
+        Raises
+        ------
+        OipError
+            If this process has several threads, with which the bytes would be others.
+        """
+        from ..engine import threads
         from ..engine.training import trained
 
+        if threads.N_THREADS != 1:
+            raise OipError(
+                f"a worker has {threads.N_THREADS} threads, and a training needs one, so that it "
+                "comes to the same bytes everywhere: start workers by 'dask worker --nthreads 1'"
+            )
         return trained(self.spec, dataset, progress)
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ from .units import Subject, Unit
 _MOST_FAILURES, _MOST_LOSSES = 3, 20
 
 # How often is looked whether all is well, and whether another driver has finished; in seconds.
-_LOOK, LOOK_ELSEWHERE = 5.0, 1.0
+_LOOK, LOOK_ELSEWHERE = 2.0, 1.0
 
 Item = TypeVar("Item", bound=Hashable)
 
