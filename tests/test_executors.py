@@ -23,7 +23,7 @@ from oiplib.study.check import problems
 from oiplib.study.conditions import conditions
 from oiplib.study.executors import Here
 from oiplib.study.questions import varieties
-from oiplib.study.trainings import trainings
+from oiplib.study.trainings import train_all, trainings
 from oiplib.study.units import PackedNetwork, SearchUnit, Subject
 from oiplib.study.work import Work, carry_out
 
@@ -292,6 +292,56 @@ def test_a_unit_that_lost_its_worker_is_handed_out_again(tmp_path):
 def test_here_an_error_is_what_it_is(tmp_path):
     with pytest.raises(ValueError, match="no such luck"):
         carried_out(Here(), tmp_path, "fails")
+
+
+class Slow:
+    """A unit that counts two of ten, and waits until a file is there."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def compute(self, subject, progress=SILENT):
+        progress.update(2)
+        while not (self.folder / "go").exists():
+            time.sleep(0.01)
+        return None
+
+
+def test_the_bar_moves_while_a_worker_computes(tmp_path, monkeypatch):
+    monkeypatch.setattr("oiplib.study.work._LOOK", 0.05)
+    shown = []
+
+    class Shown:
+        def update(self, n=1):
+            shown.append(n)
+            if sum(shown) == 2:
+                (tmp_path / "go").touch()
+
+        def set_postfix(self, **told):
+            pass
+
+    work = Work(
+        name="test",
+        subject=Subject("nothing", lambda: None, Nothing),
+        groups=[("a",)],
+        unit=lambda group: Slow(tmp_path),
+        keep=lambda group, result: None,
+    )
+    with Workers(1) as workers:
+        carry_out(workers, Store(tmp_path / "w.db", create=True), work, Shown(), lambda item: 10)
+    assert sum(shown) == 10
+    assert 2 in shown
+
+
+def test_several_trainings_keep_their_order(tiny_study, tmp_path):
+    study = Study(tmp_path / "all.db", tiny_study.spec)
+    specs = [study.spec.cnn, *study.spec.cnn.siblings().values()]
+    assert train_all(study) == specs
+    assert [(network.id, network.spec) for network in study.store.networks()] == [
+        (k + 1, spec.to_dict()) for k, spec in enumerate(specs)
+    ]
+    assert study.network.weights_sha256 == tiny_study.network.weights_sha256
+    assert train_all(study) == []
 
 
 def test_nothing_of_the_workers_stays(tiny_study):

@@ -14,7 +14,8 @@ from oiplib.study.chapters import NEEDS
 STAGES = [*(need.name for need in NEEDS), "book"]
 #: Those that say so themselves when they find everything stored.
 SAY_STORED = [
-    *("network", "screening", "fluctuations", "patterns", "layers", "reproduction", "legible")
+    *("networks", "network", "screening", "fluctuations", "patterns", "layers"),
+    *("reproduction", "legible"),
 ]
 
 

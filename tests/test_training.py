@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from oiplib import CnnSpec, InputError
+from oiplib import CnnSpec, InputError, StudySpec
 from oiplib.engine import data, network, training
 from oiplib.engine.images import standardized
 from oiplib.engine.tf import keras, tf
@@ -57,7 +57,7 @@ def keras_fit(spec, dataset):
     )
     history = {}
     for epoch in range(spec.epochs):
-        order = training._image_order(spec, epoch, len(images))
+        order = training.image_order(spec, epoch, len(images))
         logs = model.fit(
             images[order],
             dataset.train_labels[order],
@@ -130,20 +130,24 @@ def test_two_trainings_side_by_side_give_the_bytes_of_each_alone(digits_330):
     assert together[0] == training.trained(specs[0], digits_330)
 
 
-_HASH = """
+#: As a user would write it, without a guard against being run by processes that it starts.
+_SCRIPT = """
 import sys
-from oiplib import CnnSpec
-from oiplib.engine import data, network, training
-spec = CnnSpec.from_json(sys.argv[1])
-print(network.weights_sha256(training.train(spec, data.load(spec.dataset))[0]))
+from oiplib import Study, StudySpec
+study = Study(sys.argv[1], StudySpec.from_json(sys.argv[2]))
+study.train()
+print(study.network.weights_sha256)
 """
 
 
-def test_the_number_of_threads_changes_nothing(digits):
-    spec = CnnSpec(str(digits), maps=(16, 32, 24), dense=(40,), epochs=1, batch_size=256)
+def test_the_number_of_threads_changes_nothing(digits, tmp_path):
+    cnn = CnnSpec(str(digits), maps=(16, 32, 24), dense=(40,), epochs=1, batch_size=256)
+    spec = StudySpec(cnn=cnn)
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
     hashes = {
         subprocess.run(
-            [sys.executable, "-c", _HASH, spec.to_json()],
+            [sys.executable, script, tmp_path / f"{n_threads}.db", spec.to_json()],
             env={**os.environ, "TF_NUM_INTRAOP_THREADS": n_threads},
             check=True,
             capture_output=True,

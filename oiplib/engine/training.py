@@ -11,9 +11,9 @@ gradient of a pooled convolution       needs only to know which of four position
 gradient of a kernel                   is a matrix product for each of the kernel's rows
 =====================================  =====================================================
 
-TensorFlow's own gradient of a kernel is a little faster, and so is that of ``bias_add``; but their
-sums depend on the number of threads. Nothing here does: a training gives the same bytes in a
-process with many threads and in one with a single thread.
+On some processors TensorFlow's matrix products and sums depend on the number of threads, in their
+last bits. So a study trains its networks in processes with a single thread
+(`oiplib.study.networks.train`): the same bytes, and four of them side by side.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ History = dict[str, list[float]]
 def train(spec: CnnSpec, dataset: Dataset, progress: Any = SILENT) -> tuple[Any, History]:
     """Train a network on standardized images.
 
-    The same spec and data give the same bytes of weights on the same machine, with any number of
-    threads, and whatever is trained beside it. The initial weights and the order of the images
-    have their own seeds, and nothing else is random.
+    The same spec and data give the same bytes of weights on the same machine with the same number
+    of threads, whatever is trained beside it. The initial weights and the order of the images have
+    their own seeds, and nothing else is random.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def train(spec: CnnSpec, dataset: Dataset, progress: Any = SILENT) -> tuple[Any,
     for epoch in range(spec.epochs):
         done = epoch * n_batches
         totals = np.zeros(2)
-        for batches in _batches(_image_order(spec, epoch, n_images), spec.batch_size):
+        for batches in _batches(image_order(spec, epoch, n_images), spec.batch_size):
             totals += update(batches, rates[done : done + len(batches)])
             done += len(batches)
             progress.update(len(batches))
@@ -225,7 +225,7 @@ def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield order[None, whole.size :]
 
 
-def _image_order(spec: CnnSpec, epoch: int, n: int) -> np.ndarray:
+def image_order(spec: CnnSpec, epoch: int, n: int) -> np.ndarray:
     """The order in which an epoch shows the n training images."""
     sequence = np.random.SeedSequence(spec.order_seed, spawn_key=(epoch,))
     return np.random.default_rng(sequence).permutation(n)

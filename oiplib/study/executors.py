@@ -10,15 +10,17 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, ClassVar
 
 from ..errors import InputError, OipError
@@ -62,6 +64,10 @@ class Executor(ABC):
     @abstractmethod
     def submit(self, unit: Unit, subject: Subject, progress: Any = SILENT) -> Future[Any]:
         """Hand out a unit. The progress bar is only updated where the unit is computed here."""
+
+    def n_counted(self) -> int:
+        """How far the units are that are computed elsewhere now, in what their bar counts."""
+        return 0
 
     def has_lost(self, future: Future[Any]) -> bool:
         """Whether a unit that failed did so because its worker is gone."""
@@ -108,6 +114,8 @@ class Workers(Executor):
     ----------
     n
         How many processes.
+    n_threads
+        Of each process; by default all of them together have one for each core.
 
     Raises
     ------
@@ -122,11 +130,11 @@ class Workers(Executor):
             Study("oip.db", executor=workers).derive()
     """
 
-    def __init__(self, n: int) -> None:
-        n_cores = _n_cores()
-        if not 1 <= n <= n_cores:
-            raise InputError(f"{n} workers can't be used: choose 1 to {n_cores}, the cores here")
-        self._workers = [_Worker(n_cores // n) for _ in range(n)]
+    def __init__(self, n: int, n_threads: int | None = None) -> None:
+        most = n_cores()
+        if not 1 <= n <= most:
+            raise InputError(f"{n} workers can't be used: choose 1 to {most}, the cores here")
+        self._workers = [_Worker(n_threads or most // n) for _ in range(n)]
 
     @property
     def n_workers(self) -> int:
@@ -136,6 +144,10 @@ class Workers(Executor):
     def submit(self, unit: Unit, subject: Subject, progress: Any = SILENT) -> Future[Any]:
         """Hand a unit to a process that has none."""
         return next(each for each in self._workers if each.is_free).submit(unit, subject)
+
+    def n_counted(self) -> int:
+        """As `Executor`."""
+        return sum(worker.n_counted for worker in self._workers)
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
@@ -151,6 +163,13 @@ class _Worker:
         self._pool: ProcessPoolExecutor | None = None
         self._sent: set[str] = set()
         self._running: Future[Any] | None = None
+        # Never forked: TensorFlow's threads don't survive that.
+        self._context = multiprocessing.get_context("spawn")
+        self._counted = self._context.Value("Q")
+
+    @property
+    def n_counted(self) -> int:
+        return 0 if self.is_free else int(self._counted.value)
 
     @property
     def is_free(self) -> bool:
@@ -165,12 +184,14 @@ class _Worker:
 
     def _submit(self, unit: Unit, subject: Subject) -> Future[Any]:
         if self._pool is None:
-            # Never forked: TensorFlow's threads don't survive that.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, _begin, (self._n_threads,))
+            arguments = self._n_threads, self._counted
+            self._pool = ProcessPoolExecutor(1, self._context, _begin, arguments)
+            with _without_main():
+                self._pool.submit(_started)
         if subject.sha256 not in self._sent:
             self._pool.submit(_receive, subject.sha256, subject.packed())
             self._sent.add(subject.sha256)
+        self._counted.value = 0
         self._running = self._pool.submit(_computed, unit, subject.sha256)
         return self._running
 
@@ -184,13 +205,42 @@ class _Worker:
         self._sent.clear()
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start a process that doesn't run the user's script once more, as Python's would.
+
+    Units need nothing of it, and a script that isn't guarded against that would never end.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 # What a worker was sent, by its hash.
 _RECEIVED: dict[str, Packed] = {}
 
 
-def _begin(n_threads: int) -> None:
+class _Counted:
+    """The progress bar of a worker process: it counts where the driver looks."""
+
+    value: ClassVar[Any] = None
+
+    def update(self, n: int = 1) -> None:
+        with self.value.get_lock():
+            self.value.value += n
+
+    def set_postfix(self, **told: Any) -> None:
+        pass
+
+
+def _begin(n_threads: int, counted: Any) -> None:
     """Prepare a process that computes units."""
     import signal
+
+    _Counted.value = counted
 
     from ..lifeline import end_with_parent
 
@@ -202,12 +252,16 @@ def _begin(n_threads: int) -> None:
     use_threads(n_threads)
 
 
+def _started() -> None:
+    """A process computes nothing yet."""
+
+
 def _receive(sha256: str, packed: Packed) -> None:
     _RECEIVED[sha256] = packed
 
 
 def _computed(unit: Unit, sha256: str) -> Any:
-    return unit.compute(_opened(sha256))
+    return unit.compute(_opened(sha256), _Counted())
 
 
 @lru_cache(maxsize=_MOST_OPENED)
@@ -250,7 +304,7 @@ class Cluster(Executor):
         self._address, self._own = address, None
         if address == "local":
             self._own = distributed.LocalCluster(
-                n_workers=_n_cores(), threads_per_worker=1, dashboard_address=None, silence_logs=50
+                n_workers=n_cores(), threads_per_worker=1, dashboard_address=None, silence_logs=50
             )
             self._address = self._own.scheduler_address
         try:
@@ -386,7 +440,8 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

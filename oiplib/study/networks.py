@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from ..errors import InputError
 from ..progress import bar
 from ..store import Network, Store
 from ..values import INPUTS_CHOICES, CnnSpec, Inputs
-from .executors import Executor
+from .executors import Cluster, Executor, Workers, n_cores
 from .rows import network_row
 from .runs import running
 from .units import PackedData, Subject, TrainingUnit
@@ -84,7 +85,8 @@ def train(
 ) -> None:
     """Train networks on a data set, several side by side, and store each when it is finished.
 
-    Those that are stored already are left alone.
+    Those that are stored already are left alone. The bytes of a training hang on the number of
+    threads, so each has one: in a process of its own, or on a worker of a cluster.
 
     Parameters
     ----------
@@ -98,23 +100,38 @@ def train(
     data
         Folder that holds its files.
     """
-    from ..engine.threads import N_THREADS
-
     keys = {spec: training_key(spec, data) for spec in specs}
     missing = [spec for spec in specs if store.trained_by([keys[spec]]) is None]
-    size = N_THREADS if executor.is_here else 1
+    if not missing:
+        return
     with ExitStack() as ending:
+        if not isinstance(executor, Cluster):
+            n = n_cores() if executor.is_here else executor.n_workers
+            executor = ending.enter_context(Workers(min(len(missing), n), n_threads=1))
         run_ids = {spec: ending.enter_context(running(store, "train", spec)) for spec in missing}
 
-        def keep(group: tuple[CnnSpec, ...], trained: list[tuple[str, bytes, History]]) -> None:
-            for spec, result in zip(group, trained, strict=True):
+        finished: dict[CnnSpec, tuple[str, bytes, History]] = {}
+
+        def keep(group: tuple[CnnSpec, ...], trained: tuple[str, bytes, History]) -> None:
+            finished[group[0]] = trained
+            # A file's networks get their ids in the order of the specs, whichever is finished
+            # first; with a server, another driver may have the one before.
+            in_order = takewhile(finished.__contains__, list(missing))
+            keep_finished(list(in_order if store.is_file else finished))
+
+        def keep_finished(specs: Sequence[CnnSpec]) -> None:
+            for spec in specs:
+                result = finished.pop(spec)
+                missing.remove(spec)
                 _keep(store, spec, keys[spec], result, dataset, data, run_ids[spec])
+
+        ending.callback(lambda: keep_finished(list(finished)))
 
         work = Work(
             name=f"train|{dataset.sha256}",
             subject=Subject(dataset.sha256, lambda: dataset, lambda: PackedData(dataset)),
-            groups=[tuple(missing[i : i + size]) for i in range(0, len(missing), size)],
-            unit=TrainingUnit,
+            groups=[(spec,) for spec in missing],
+            unit=lambda group: TrainingUnit(*group),
             keep=keep,
             stored=lambda: [spec for spec in specs if store.trained_by([keys[spec]]) is not None],
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..store import Baseline, Correspondence, Store
-from ..values import CorrespondenceSpec
+from ..values import CnnSpec, CorrespondenceSpec
 from . import networks
 from .comparing import WAYS, Compared, compare, training
 from .networks import training_keys
@@ -32,11 +32,26 @@ def trainings(study: Study) -> list[Study]:
     InputError
         If the network came as a model: nobody knows how to train it again.
     """
-    specs = list(training(study).siblings().values())
-    siblings = [study.part(study.spec.replace(cnn=cnn)) for cnn in specs]
-    if not all(sibling.is_trained for sibling in siblings):
-        networks.train(study.store, study.executor, specs, study.dataset(), study.data)
+    training(study)
+    train_all(study)
+    siblings = [study.part(study.spec.replace(cnn=cnn)) for cnn in _siblings(study)]
     return sorted([study, *siblings], key=lambda each: each.network.id)
+
+
+def train_all(study: Study) -> list[CnnSpec]:
+    """Train what is missing of the four trainings, side by side; returns what was trained.
+
+    The study's own needn't be there, either.
+    """
+    specs = [study.spec.cnn, *_siblings(study)]
+    missing = [cnn for cnn in specs if not study.part(study.spec.replace(cnn=cnn)).is_trained]
+    if missing:
+        networks.train(study.store, study.executor, missing, study.dataset(), study.data)
+    return missing
+
+
+def _siblings(study: Study) -> list[CnnSpec]:
+    return list(study.spec.cnn.siblings().values())
 
 
 def others(study: Study) -> list[Study]:

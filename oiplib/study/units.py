@@ -8,13 +8,12 @@ same result in this process, in another one, or on another machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..errors import OipError
 from ..progress import SILENT
 from ..values import (
     AscentSpec,
@@ -117,41 +116,30 @@ class Unit(Protocol):
 
 @dataclass(frozen=True)
 class TrainingUnit:
-    """Some trainings on a data set, side by side, each in a thread."""
+    """A training on a data set."""
 
-    specs: tuple[CnnSpec, ...]
+    spec: CnnSpec
 
-    def compute(self, dataset: Dataset, progress: Any = SILENT) -> list[tuple[str, bytes, History]]:
-        """For each training the architecture, the weights and the history."""
+    def compute(self, dataset: Dataset, progress: Any = SILENT) -> tuple[str, bytes, History]:
+        """The architecture, the weights and the history.
+
+        Raises
+        ------
+        OipError
+            If this process has several threads, with which the bytes would be others.
+        """
+        from ..engine import threads
         from ..engine.training import trained
 
-        counted = _Stoppable(progress)
-        with ThreadPoolExecutor(len(self.specs)) as pool:
-            results = [pool.submit(trained, spec, dataset, counted) for spec in self.specs]
-            try:
-                return [result.result() for result in results]
-            except BaseException:
-                counted.stopped.set()
-                raise
+        if threads.N_THREADS != 1:
+            raise OipError(
+                f"a worker has {threads.N_THREADS} threads, and a training needs one, so that it "
+                "comes to the same bytes everywhere: start workers by 'dask worker --nthreads 1'"
+            )
+        return trained(self.spec, dataset, progress)
 
     def __str__(self) -> str:
-        seeds = ", ".join(f"{spec.weights_seed}-{spec.order_seed}" for spec in self.specs)
-        return f"training with seeds {seeds}"
-
-
-class _Stoppable:
-    """A progress bar that ends the threads which use it when they are to stop."""
-
-    def __init__(self, progress: Any) -> None:
-        self.stopped, self._progress = Event(), progress
-
-    def update(self, n: int = 1) -> None:
-        if self.stopped.is_set():
-            raise KeyboardInterrupt
-        self._progress.update(n)
-
-    def set_postfix(self, **told: Any) -> None:
-        self._progress.set_postfix(**told)
+        return f"training with seeds {self.spec.weights_seed} and {self.spec.order_seed}"
 
 
 @dataclass(frozen=True)

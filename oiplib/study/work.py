@@ -22,7 +22,7 @@ from .units import Subject, Unit
 _MOST_FAILURES, _MOST_LOSSES = 3, 20
 
 # How often is looked whether all is well, and whether another driver has finished; in seconds.
-_LOOK, LOOK_ELSEWHERE = 5.0, 1.0
+_LOOK, LOOK_ELSEWHERE = 2.0, 1.0
 
 Item = TypeVar("Item", bound=Hashable)
 
@@ -85,6 +85,8 @@ def carry_out(
     failures: Counter[tuple[Item, ...]] = Counter()
     losses: Counter[tuple[Item, ...]] = Counter()
     failed: list[str] = []
+    # How much of the bar is done elsewhere, and how much of it the bar shows.
+    n_done = n_shown = 0
     with store.leases() as leases:
 
         def lease(item: Item) -> str:
@@ -106,6 +108,7 @@ def carry_out(
                 leases.drop(lease(item))
 
         def took_back(future: Future[Any], group: tuple[Item, ...]) -> None:
+            nonlocal n_done
             if executor.has_lost(future):
                 losses[group] += 1
                 if losses[group] < _MOST_LOSSES:
@@ -123,8 +126,7 @@ def carry_out(
                 failed.append(f"{work.unit(group)} failed {_MOST_FAILURES} times ({told})")
             else:
                 work.keep(group, future.result())
-                if not executor.is_here:
-                    progress.update(sum(size(item) for item in group))
+                n_done += sum(size(item) for item in group)
             drop(group)
 
         while waiting or running or elsewhere:
@@ -150,6 +152,9 @@ def carry_out(
                 waiting.extendleft(reversed(running.values()))
                 running.clear()
             if not executor.is_here:
+                now = n_done + executor.n_counted()
+                progress.update(now - n_shown)
+                n_shown = now
                 progress.set_postfix(workers=executor.n_workers, refresh=False)
     if failed:
         raise OipError(f"{'; '.join(failed)}; all else is stored")
