@@ -302,8 +302,8 @@
     ...(several.origin ? [select("origin", "Grown from", some("origin", KINDS))] : []),
     ...(several.status ? [select("status", "Ended", some("status", ENDS))] : []),
     ...(several.objective ? [typed("objective", "Objective contains", {})] : []),
-    typed("least", "Loss from", { inputmode: "decimal" }),
-    typed("largest", "Loss to", { inputmode: "decimal" }),
+    element("span", { class: "oip-bounds" }, typed("least", "Loss from", { inputmode: "decimal" }),
+      typed("largest", "Loss to", { inputmode: "decimal" })),
     element("button", { type: "button", click: () => {
       for (const name of [...FILTERS, "sort"]) delete state[name];
       change({});
@@ -457,8 +457,8 @@
 
   function tell(best, rows) {
     const noun = best.every(hasMap) ? "map" : "objective";
-    count.textContent = `The strongest of ${counted(rows.length, "OIP")} for each of ${counted(best.length, noun)}. ` +
-      `The table has all ${N.toLocaleString("en")}.`;
+    count.textContent = `The strongest OIP of ${best.length === 1 ? "one " + noun : `each of ${counted(best.length, noun)}`}, ` +
+      `out of ${rows.length.toLocaleString("en")}. The table has all ${N.toLocaleString("en")}.`;
   }
 
   // The part of some OIPs that is shown, and buttons that lead to the others.
