@@ -14,7 +14,6 @@ import pytest
 
 from oiplib import Study
 from oiplib.publish import book
-from oiplib.study.unique import PRIORS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
@@ -125,70 +124,6 @@ def assert_no_sideways_scroll(page, mode, name):
     assert widths[0] <= widths[1] == NARROW["width"], name
 
 
-def test_search_finds_a_map(browser, served):
-    watched = Watched(browser, served)
-    page = watched.open(f"{served}/search.html?q=map+7")
-    page.wait_for_selector("#search-results a")
-    assert "Map 7" in page.inner_text("#search-results")
-    assert watched.wrong == []
-
-
-def as_shown(loss):
-    """A loss as the page shows it, which has six digits and shows four."""
-    return float(f"{float(f'{loss:.6g}'):.4g}")
-
-
-def rows(page):
-    cells = page.eval_on_selector_all(
-        ".oip-table tbody tr", "all => all.map(r => [...r.cells].map(c => c.innerText))"
-    )
-    return [(int(row[1]), int(row[2]), float(row[4]), row[5]) for row in cells]
-
-
-@pytest.mark.parametrize("scheme", ["http", "file"])
-def test_oips_are_found_by_filter_and_order(browser, built, served, finished, scheme):
-    home = served if scheme == "http" else built.as_uri()
-    watched = Watched(browser, home)
-    page = watched.open(f"{home}/find.html")
-    stored = [
-        (r["id"], r["map"], as_shown(r["loss"]), r["origin"])
-        for prior in PRIORS.values()
-        for r in finished.rows(prior=prior)
-    ]
-    page.select_option("#oip-layer", "Conv2D_3")
-    page.fill("#oip-map", "3,5-7")
-    page.click("th[data-column=loss] button")
-    wanted = sorted((r for r in stored if r[1] in (3, 5, 6, 7)), key=lambda r: -r[2])
-    assert [row[2] for row in rows(page)] == [row[2] for row in wanted][:50]
-    page.select_option("#oip-origin", "fluctuation")
-    wanted = [row for row in wanted if row[3] == "fluctuation"]
-    assert sorted(rows(page)) == sorted(wanted)
-    assert page.inner_text(".oip-count").startswith(f"{len(wanted)} of ")
-    assert page.get_attribute("th[data-column=loss]", "aria-sort") == "descending"
-
-    # The address alone, opened anew, shows the same.
-    again = Watched(browser, home).open(page.url)
-    assert rows(again) == rows(page)
-    assert again.input_value("#oip-map") == "3,5-7"
-    again.click("tbody a:text-is('3')")
-    again.wait_for_load_state("networkidle")
-    assert again.inner_text("h1").startswith("Map 3")
-    assert watched.wrong == []
-
-
-def test_the_database_can_be_downloaded(browser, served, finished, tmp_path):
-    import zipfile
-
-    from oiplib import Store
-
-    page = Watched(browser, served).open(f"{served}/find.html")
-    with page.expect_download() as download:
-        page.click("a[download]")
-    with zipfile.ZipFile(download.value.path()) as archive:
-        archive.extract("oip.db", tmp_path)
-    assert Store(tmp_path / "oip.db").oip_ids() == finished.store.oip_ids()
-
-
 # A site made from a stranger's file
 
 
@@ -288,7 +223,13 @@ def test_nothing_in_a_database_runs_on_its_pages(browser, finished, copied, tmp_
             page.close()
     assert watched.wrong == []
     # The texts are there, as texts.
-    for name in ("maps/map-007.html", "activations.html", "find.html", "index.html", "query.html"):
+    for name in (
+        "maps/map-007.html",
+        "activations.html",
+        "explore.html",
+        "index.html",
+        "query.html",
+    ):
         assert HOSTILE[0] in shown[name], name
     assert sum("hacked" in title for title in titles) > 3
 

@@ -23,14 +23,14 @@ from ..study.chapters import CHAPTERS, prepare
 from ..study.study import Study
 from ..values import Maps
 from . import notebooks, words
-from .pages import write_database, write_finding
+from .pages import write_database, write_explore
 
 # Browsers refuse these in a folder without a server, and load the fonts all the same.
 _PRELOADED_FONT = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
-#: The chapter to which the pages of the maps belong.
-GALLERY = "06-gallery"
+#: The page to which the pages of the maps belong.
+EXPLORE = "explore"
 #: Pages of the folder ``book`` that follow the chapters.
-OWN_PAGES = ("find", "your-network", "machines", "limits", "commands", "reference", "cite")
+OWN_PAGES = (EXPLORE, "your-network", "machines", "limits", "commands", "reference", "cite")
 # What the texts of the site say of the study: the arguments of `words.filled`.
 _Told = tuple[dict[str, str], frozenset[str]]
 #: Marks a folder as a site of ours, which may be replaced, and says what it was built from.
@@ -93,18 +93,18 @@ def _sources(study: Study, told: _Told, maps: list[int], work: Path, pages: list
         shutil.copyfile(work / "notebooks" / f"{page}.ipynb", target)
     for text in source.glob("*.md"):
         text.write_text(words.filled(text.read_text(), *told))
-    write_finding(study, maps, source / "extra")
+    write_explore(study, maps, source / "extra")
     archive = source / "extra" / "oip.db.zip"
     write_database(study.store, archive)
     size = archive.stat().st_size / 1e6
     link = f'<a href="oip.db.zip" download>oip.db.zip</a> ({size:.1f} MB)'
-    find = source / "find.md"
-    find.write_text(find.read_text().replace("{download-database}", link))
+    explore = source / f"{EXPLORE}.md"
+    explore.write_text(explore.read_text().replace("{download-database}", link))
     chapters: list[dict[str, Any]] = [{"file": chapter.name} for chapter in CHAPTERS]
-    for chapter in chapters:
-        if chapter["file"] == GALLERY:
-            chapter["sections"] = [{"file": page} for page in pages if page.startswith("maps/")]
-    others = [{"file": page} for page in OWN_PAGES]
+    others: list[dict[str, Any]] = [{"file": page} for page in OWN_PAGES]
+    for other in others:
+        if other["file"] == EXPLORE:
+            other["sections"] = [{"file": page} for page in pages if page.startswith("maps/")]
     contents = {"format": "jb-book", "root": "index", "chapters": [*chapters, *others]}
     (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
     return source
@@ -213,7 +213,8 @@ def check_site(site: Path) -> Path:
 def _key(study: Study, told: _Told, folder: Path, pages: list[str]) -> str:
     """A hash of everything that the site is built from."""
     facts, holds = told
-    made_from = study.fingerprint(), sorted(facts.items()), sorted(holds)
+    oips = study.store.oip_ids()  # those of other networks, too
+    made_from = study.fingerprint(), oips, sorted(facts.items()), sorted(holds)
     digest = hashlib.sha256(repr(made_from).encode())
     templates = sorted(notebooks.templates("book").rglob("*"))
     files = [path for path in templates if path.is_file()]

@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, selectinload
 
 from ..errors import InputError
 from ..values import Objective, Prior, map_list, objective_of, prior_of, resolved
+from .arrays import NumpyArray
 from .connection import Connected
 from .oips import Oips
 from .sound import all_rows, first_row, listed
@@ -87,6 +88,9 @@ ORDERS = {
 # Other objectives than maps are listed after them; no layer has as many maps.
 _LAST = 2**31 - 1
 
+# Ids in one query: older SQLite takes no more.
+_AT_ONCE = 500
+
 
 class OipFinder(Connected):
     """Reads OIPs, by a filter or by their ids."""
@@ -124,6 +128,16 @@ class OipFinder(Connected):
                 choices = "the database has none" if low is None else f"choose {low} to {high}"
                 raise InputError(f"there is no OIP {id}: {choices}")
             return oip
+
+    def oip_images(self, ids: Sequence[int]) -> dict[int, NumpyArray]:
+        """The images of some OIPs, by id, without their other arrays; those that exist."""
+        images: dict[int, NumpyArray] = {}
+        with self.session() as session:
+            for first in range(0, len(ids), _AT_ONCE):
+                some = Oip.id.in_(ids[first : first + _AT_ONCE])
+                query = select(Oip).where(some).options(undefer(Oip.image))
+                images |= {oip.id: oip.image for oip in all_rows(session, query)}
+        return images
 
     def oip_ids(self, sample: int | None = None) -> list[int]:
         """The ids of all OIPs, or of a sample of them, drawn by a fixed seed."""

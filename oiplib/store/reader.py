@@ -62,6 +62,11 @@ class Reader(OipFinder):
         with self.session() as session:
             return session.scalar(_whole_networks().where(Network.sha256 == sha256))
 
+    def layers(self) -> list[Layer]:
+        """The layers of all networks, without weights, the oldest network first."""
+        with self.session() as session:
+            return all_rows(session, select(Layer).order_by(Layer.network_id, Layer.position))
+
     def layer(self, network_id: int, name: str) -> Layer:
         """A layer of a network by its name.
 
