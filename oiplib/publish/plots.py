@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as _Figure
 from matplotlib.font_manager import findfont, get_font
+from matplotlib.ticker import MaxNLocator
 
 from ..analysis.estimates import Estimate
 from ..analysis.layout import shrunk
@@ -220,7 +221,7 @@ def training(history: dict[str, list[float]]) -> Panels:
         ax.plot(epochs, seen, "o-", color=_SOFT, markersize=3, label="training images")
         ax.plot(epochs, unseen, "o-", color=_LINE, markersize=3, label="test images")
         ax.set(xlabel="epoch", ylabel=ylabel)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(epochs) == 1:
             ax.set_xticks(epochs)
         if name == "accuracy":
