@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..analysis.estimates import Estimate
 from ..analysis.layout import shrunk
-from ..pictures import data_uri, displayable, in_bytes
+from ..pictures import data_uri, displayable, from_bytes, in_bytes
 from ..values import Inputs
 from .words import counted, listed, plain
 
@@ -126,6 +126,35 @@ def pictures(pixels: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray
     [0, 153, 255]
     """
     return in_bytes(pixels, Inputs(*pixel_range))
+
+
+def growing(frames: np.ndarray, inputs: Inputs) -> np.ndarray:
+    """The frames of an ascent as pictures that have one scale, that of the last one.
+
+    So the grey of the ground is the same in all of them.
+
+    Parameters
+    ----------
+    frames : array, (r, height, width, channels)
+        As they are stored (uint8), or what the network takes.
+    inputs
+        What the network takes.
+
+    Returns
+    -------
+    array, uint8, same shape
+
+    Examples
+    --------
+    >>> start = np.array([-1.0, 1.0, -1.0, 1.0]).reshape(1, 2, 2, 1)
+    >>> growing(np.concatenate([start, 2 * start]), Inputs())[0].ravel().tolist()
+    [64, 191, 64, 191]
+    """
+    if not inputs.is_standardized:
+        return frames if frames.dtype == np.uint8 else in_bytes(frames, inputs)
+    values = from_bytes(frames, inputs) if frames.dtype == np.uint8 else frames
+    largest = max(2 * float(np.abs(values[-1]).max()), 1e-12)
+    return np.round(255 * np.clip(0.5 + values / largest, 0, 1)).astype(np.uint8)
 
 
 def _inputs_of(image: np.ndarray, inputs: Inputs | None) -> Inputs | None:
