@@ -13,7 +13,7 @@ from oiplib.study.chapters import CHAPTERS
 MOST_NUMBERS = 3
 
 #: A number by itself: not the one in a name, such as Conv2D_3 or map-007.
-NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w-])")
+NUMBER = re.compile(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?(?![\w-])")
 
 #: What readers stumbled over (the site's part of the list).
 STUMBLES = (
