@@ -108,5 +108,6 @@ def draw(oip: Oip, path: str, title: str, caption: str) -> None:
 
         start = start_images([start_of(oip.start)], oip.image.shape, oip.inputs)
         frames, steps = np.stack([start[0], oip.image]), np.array([0, oip.steps])
-    figure = plots.growth(frames, steps, oip.trace, title, caption)
+    pictures = plots.growing(frames, oip.inputs)
+    figure = plots.growth(pictures, steps, oip.trace, title, caption)
     files.write(path, lambda file: figure.savefig(file, format="png"))
