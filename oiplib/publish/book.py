@@ -23,6 +23,7 @@ from ..study.chapters import CHAPTERS, prepare
 from ..study.study import Study
 from ..values import Maps
 from . import notebooks, words
+from .browser import write_network
 from .pages import write_database, write_finding
 
 # Browsers refuse these in a folder without a server, and load the fonts all the same.
@@ -30,7 +31,7 @@ _PRELOADED_FONT = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
 #: The chapter to which the pages of the maps belong.
 GALLERY = "06-gallery"
 #: Pages of the folder ``book`` that follow the chapters.
-OWN_PAGES = ("find", "your-network", "machines", "limits", "commands", "reference", "cite")
+OWN_PAGES = ("find", "try", "your-network", "machines", "limits", "commands", "reference", "cite")
 # What the texts of the site say of the study: the arguments of `words.filled`.
 _Told = tuple[dict[str, str], frozenset[str]]
 #: Marks a folder as a site of ours, which may be replaced, and says what it was built from.
@@ -94,6 +95,7 @@ def _sources(study: Study, told: _Told, maps: list[int], work: Path, pages: list
     for text in source.glob("*.md"):
         text.write_text(words.filled(text.read_text(), *told))
     write_finding(study, maps, source / "extra")
+    write_network(study, maps, source / "extra")
     archive = source / "extra" / "oip.db.zip"
     write_database(study.store, archive)
     size = archive.stat().st_size / 1e6

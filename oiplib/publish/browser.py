@@ -31,7 +31,7 @@ from .notebooks import map_page
 
 # What a browser can be asked to load, and to do for one gradient.
 _MOST_WEIGHTS = 4_000_000
-_MOST_PRODUCTS = 200_000_000
+_MOST_PRODUCTS = 50_000_000
 # Of all stored starts together, in numbers, and of a small picture's side.
 _MOST_IN_STARTS = 400_000
 _LARGEST = 64
