@@ -121,6 +121,7 @@
     if (event.button) return;
     event.preventDefault();
     board.focus({ preventScroll: true });
+    cursor.hidden = true;
     board.setPointerCapture(event.pointerId);
     pen.pointer = place(event);
     stroke(pen.pointer.x, pen.pointer.y);
@@ -497,7 +498,7 @@
     oipLabel.hidden = kind !== "stored" || !stored;
     another.hidden = !["random", "pattern"].includes(kind);
     patternGrid.hidden = kind !== "pattern";
-    for (const input of [stepInput, priorChoice, revive]) input.disabled = kind === "stored";
+    for (const input of [stepInput, priorChoice, revive]) input.closest("label").hidden = kind === "stored";
     for (const button of [playButton, stepButton, backButton]) button.disabled = !has_start;
     outcome.textContent = has_start ? "" : `No start of map ${map()} is stored here: choose another map, or another start.`;
     if (stored) outcome.textContent = `OIP ${stored.id} grew from ${stored.text}. The page takes its ${stored.trace.length - 1} steps, with its step sizes${stored.prior === "none" ? "" : ` and its prior ${stored.prior}`}.`;
@@ -589,11 +590,11 @@
     made.push(shape("text", { x: (left + right) / 2, y: bottom + 36, "text-anchor": "middle" }, "step"));
     if (best !== null) {
       made.push(shape("line", { class: "try-record", x1: left, x2: right, y1: y(best), y2: y(best) }),
-        shape("text", { x: right, y: y(best) + 16, "text-anchor": "end" }, "its best OIP"));
+        shape("text", { x: left + 6, y: y(best) + 16 }, "its best OIP"));
     }
+    made.push(shape("path", { class: "try-curve", d: path(trace) }));
     if (other) made.push(shape("path", { class: "try-stored", d: path(other) }));
-    made.push(shape("path", { class: "try-curve", d: path(trace) }),
-      shape("circle", { class: "try-dot", cx: x(trace.length - 1), cy: y(trace[trace.length - 1]), r: 5 }));
+    made.push(shape("circle", { class: "try-dot", cx: x(trace.length - 1), cy: y(trace[trace.length - 1]), r: 5 }));
     chart.replaceChildren(...made);
     chart.setAttribute("aria-label", `The loss: ${round(trace[0])} at the start, ${round(trace[trace.length - 1])} after ${trace.length - 1} steps`);
   }
@@ -608,7 +609,9 @@
 
   // --- the address carries what is chosen ---
 
+  let reading = false;
   function write() {
+    if (reading) return;
     const told = new URLSearchParams({ map: String(map()), start: startChoice.value });
     if (stored) told.set("oip", String(stored.id));
     else told.set("step", stepWord.textContent);
@@ -617,6 +620,7 @@
   }
 
   async function read() {
+    reading = true;
     const hash = location.hash.slice(1), linked = hash.match(/^oip-(\d+)$/);
     const told = new URLSearchParams(linked ? `start=stored&oip=${linked[1]}` : hash);
     const has = (select, value) => [...select.options].some((each) => each.value === value);
@@ -634,6 +638,7 @@
       if (of) mapInput.value = String(of.map);
     }
     await fresh(told.has("oip") ? id : null);
+    reading = false;
   }
 
   growing.append(
@@ -648,7 +653,8 @@
     element("div", { class: "try-row" }, canvas, element("div", { class: "try-curves" }, chart)),
     word, outcome, mapLink);
 
-  window.addEventListener("hashchange", read);
+  // Not when a heading's link is followed.
+  window.addEventListener("hashchange", () => { if (/^#(oip-\d|.*=)/.test(location.hash)) read(); });
   clear();
   read();
   // For tests, and for those who like the console.
