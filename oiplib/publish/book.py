@@ -23,6 +23,7 @@ from ..study.chapters import CHAPTERS, prepare
 from ..study.study import Study
 from ..values import Maps
 from . import notebooks, words
+from .browser import write_network
 from .pages import write_database, write_explore
 
 # Browsers refuse these in a folder without a server, and load the fonts all the same.
@@ -32,6 +33,7 @@ EXPLORE = "explore"
 #: Pages of the folder ``book`` that follow the chapters.
 OWN_PAGES = (
     EXPLORE,
+    "try",
     "your-network",
     "machines",
     "limits",
@@ -103,6 +105,7 @@ def _sources(study: Study, told: _Told, maps: list[int], work: Path, pages: list
     for text in source.glob("*.md"):
         text.write_text(words.filled(text.read_text(), *told))
     write_explore(study, maps, source / "extra")
+    write_network(study, maps, source / "extra")
     archive = source / "extra" / "oip.db.zip"
     write_database(study.store, archive)
     size = archive.stat().st_size / 1e6
