@@ -349,8 +349,11 @@
     lens.classList.toggle("is-open", Boolean(state.map));
     name(tile);
     const { kind } = state;
+    if (!sheets[kind]) delete grid.dataset.shown;
     await load(kind);
-    if (kind === state.kind) draw();
+    if (kind !== state.kind) return;
+    draw();
+    grid.dataset.shown = kind;
   }
 
   function strongest() {

@@ -221,19 +221,23 @@ def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
     for picture in coloured:
         large = np.round(255 * picture).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
         opaque = np.full((*large.shape[:2], 1), 255, np.uint8)
-        parts += [np.concatenate([large, opaque], axis=2), np.zeros((len(large), _GAP, 4), np.uint8)]
+        parts += [
+            np.concatenate([large, opaque], axis=2),
+            np.zeros((len(large), _GAP, 4), np.uint8),
+        ]
     return np.concatenate(parts[:-1], axis=1)
 
 
 def _markdown(finding: Finding, picture: str) -> str:
     """A cell of the grid of findings."""
+    chapter = f"{finding.page}.ipynb"  # with its ending no module can be meant
     return f"""
 ::::{{grid-item}}
-[![{finding.caption}]({picture})]({finding.page})
+[![{finding.caption}]({picture})]({chapter})
 
 :::{{div}} wall-caption
 {finding.caption}
 :::
 
-**{finding.title}.** {finding.text} [Read more]({finding.page})
+**{finding.title}.** {finding.text} [Read more]({chapter})
 ::::"""
