@@ -23,6 +23,7 @@ from ..study.filters import shared_filters
 from ..study.questions import reaction, varieties
 from ..study.study import Study
 from ..study.unique import PRIORS
+from ..values import start_of
 from .words import Told
 
 #: So many are shown.
@@ -66,6 +67,8 @@ def write_findings(study: Study, folder: Path) -> str:
         name = f"finding-{number}.png"
         Image.fromarray(_side_by_side(finding.pictures)).save(folder / name, optimize=True)
         told.append(_markdown(finding, name))
+    if not told:
+        return "Nothing yet: no map has an OIP."
     head = [":::::{grid} 1 1 3 3", ":gutter: 4", ":class-container: wall-findings"]
     return "\n".join([*head, *told, ":::::"])
 
@@ -184,7 +187,6 @@ def _growth(study: Study, best: _Best) -> Finding | None:
     gains = np.array([oip.loss / oip.trace[0] for oip in oips.values()])
     map = _middle(list(oips), gains)
     from ..engine.starts import start_images
-    from ..values import start_of
 
     start = start_images([start_of(oips[map].start)], study.image_shape, study.inputs)[0]
     return Finding(
