@@ -25,6 +25,7 @@ from ..values import Maps
 from . import notebooks, words
 from .browser import write_network
 from .pages import write_database, write_explore
+from .wall import write_front
 
 # Browsers refuse these in a folder without a server, and load the fonts all the same.
 _PRELOADED_FONT = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
@@ -106,6 +107,7 @@ def _sources(study: Study, told: _Told, maps: list[int], work: Path, pages: list
         text.write_text(words.filled(text.read_text(), *told))
     write_explore(study, maps, source / "extra")
     write_network(study, maps, source / "extra")
+    write_front(study, maps, source)
     archive = source / "extra" / "oip.db.zip"
     write_database(study.store, archive)
     size = archive.stat().st_size / 1e6
