@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..analysis.estimates import Estimate
 from ..analysis.layout import shrunk
-from ..pictures import data_uri, displayable, in_bytes
+from ..pictures import data_uri, displayable, in_bytes, scaled
 from ..values import Inputs
 from .words import plain
 
@@ -93,6 +93,7 @@ def growth(
     Parameters
     ----------
     frames : array, (r, height, width, channels)
+        Pictures (uint8), as `Oip.growth` gives them, or what a network takes.
     steps : integers, (r,)
     trace : array, (n,)
         Loss at steps 0 to n - 1.
@@ -430,8 +431,7 @@ def beside(
     gap
         Width of the gap in pixels.
     inputs
-        What the images' network takes. Standardized images, the default, are scaled each by
-        itself: the smallest value to 0, the largest to 255.
+        What the images' network takes, as for `pictures.scaled`: each is scaled by itself.
 
     Returns
     -------
@@ -439,12 +439,13 @@ def beside(
 
     Examples
     --------
-    >>> dark, bright = np.array([[[1.0], [2.0]]]), np.array([[[6.0], [8.0]]])
-    >>> beside(dark, bright, gap=1).ravel().tolist()
-    [0, 255, 255, 0, 255]
+    >>> one, other = np.array([[[-1.0], [0.0]]]), np.array([[[6.0], [-3.0]]])
+    >>> beside(one, other, gap=1).ravel().tolist()
+    [0, 128, 255, 255, 64]
     """
     white = np.full((left.shape[0], gap, left.shape[2]), 255, np.uint8)
-    return np.concatenate([in_bytes(left, inputs), white, in_bytes(right, inputs)], axis=1)
+    drawn = [np.round(255 * scaled(image, inputs)).astype(np.uint8) for image in (left, right)]
+    return np.concatenate([drawn[0], white, drawn[1]], axis=1)
 
 
 def table_html(rows: Sequence[Mapping[str, object]], one_line: bool = False) -> str:
@@ -502,8 +503,8 @@ def gallery_html(
     scrolls
         Whether each row has all its columns on a narrow page, too, which then scrolls sideways.
     inputs
-        What the network takes, from which images that aren't pictures are drawn back; by
-        default each from its smallest to its largest value.
+        What the network takes, from which images that aren't pictures are drawn back, as by
+        `pictures.scaled`.
 
     Examples
     --------
