@@ -74,7 +74,7 @@ def test_edges_move_what_a_position_sees():
         rows = rows_seen(model, output)
         top, _, height, _ = seen[name].part(output.shape[1] // 2, output.shape[2] // 2)
         # Of a pool, only the largest counts, so that some rows may change nothing.
-        assert top <= rows[0] and rows[-1] <= top + height - 1
+        assert top <= rows[0] <= rows[-1] <= top + height - 1
         assert name == "pool" or (top, height) == (rows[0], 5)
     assert seen["cut"].positions == tuple(model.get_layer("cut").output.shape[1:3])
 

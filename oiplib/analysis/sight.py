@@ -140,7 +140,7 @@ def _pixel(architecture: Architecture) -> Sight:
     """What a pixel of the image sees: itself."""
     pixel = Sight(1.0, 1.0, (1.0, 1.0))
     for layer in architecture["config"]["layers"]:
-        shape = layer["config"].get("batch_shape") or ()
+        shape = list(layer["config"].get("batch_shape") or ())
         if layer["class_name"] == "InputLayer" and len(shape) == 4 and None not in shape[1:3]:
             return replace(pixel, first=(0.0, 0.0), positions=(int(shape[1]), int(shape[2])))
     return pixel
@@ -209,8 +209,7 @@ def _together(inputs: list[Sight | None]) -> Sight | None:
     largest = [
         sight
         for sight in seen
-        if sight.first is not None
-        and all(_is_within(other, sight) for other in seen)
+        if sight.first is not None and all(_is_within(other, sight) for other in seen)
     ]
     return largest[0] if largest else together
 

@@ -474,6 +474,20 @@ def table_html(rows: Sequence[Mapping[str, object]], one_line: bool = False) -> 
     return f"<table{kind}><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
+def _framed(picture: str, part: tuple[float, float, float, float], height: int, width: int) -> str:
+    """A picture, as HTML, with a frame around a part of it."""
+    top, left = max(0.0, part[0]), max(0.0, part[1])
+    bottom, right = min(height, part[0] + part[2]), min(width, part[1] + part[3])
+    place = (
+        f"left:{left / width:.2%};top:{top / height:.2%};"
+        f"width:{(right - left) / width:.2%};height:{(bottom - top) / height:.2%}"
+    )
+    return (
+        f'<span style="position:relative;display:block">{picture}<span style="position:absolute;'
+        f'box-sizing:border-box;border:2px solid #f5a623;{place}"></span></span>'
+    )
+
+
 def gallery_html(
     images: Sequence[np.ndarray],
     labels: Sequence[str],
@@ -483,6 +497,7 @@ def gallery_html(
     columns: int | None = None,
     scrolls: bool = False,
     inputs: Inputs | None = None,
+    parts: Sequence[tuple[float, float, float, float] | None] = (),
 ) -> str:
     """Images with their labels as HTML that needs no other file and fits any width.
 
@@ -505,6 +520,9 @@ def gallery_html(
     inputs
         What the network takes, from which images that aren't pictures are drawn back, as by
         `pictures.scaled`.
+    parts
+        A part of each image that gets a frame, in its pixels: top, left, height and width. It may
+        reach over the edge.
 
     Examples
     --------
@@ -518,10 +536,16 @@ def gallery_html(
         uri = data_uri(small, contrasts[i], _inputs_of(small, inputs))
         text = "<br>".join(map(plain, label.splitlines()))
         # In its dark mode, the theme darkens pictures without this class.
-        cell = (
+        picture = (
             f'<img src="{uri}" alt="{plain(label)}" width="{width}" '
             f'class="dark-light" style="image-rendering:pixelated;display:block;width:{width}px;'
-            'max-width:none"><span style="font-size:0.8rem;display:block;line-height:1.25;'
+            'max-width:none">'
+        )
+        part = parts[i] if i < len(parts) else None
+        if part is not None:
+            picture = _framed(picture, part, image.shape[0], image.shape[1])
+        cell = (
+            f'{picture}<span style="font-size:0.8rem;display:block;line-height:1.25;'
             f'max-width:{max(width, 80)}px;overflow-wrap:break-word">{text}</span>'
         )
         link_style = "text-align:center;text-decoration:none"
