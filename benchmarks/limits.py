@@ -151,7 +151,10 @@ def main() -> None:
 # ruff: noqa: E501
 PAGE = """\
 <!-- Written by benchmarks/limits.py: change it there. -->
-# What can be made again, and how far
+# How reproducible is this?
+
+**On the machine that made it, every OIP comes out again byte for byte. Elsewhere, nearly all come out alike
+within one percent.**
 
 Every OIP of the database can be made again from the numbers in its row: start, network, map and
 ascents. On the machine that made it, with the same versions, the bytes are the same. Elsewhere a

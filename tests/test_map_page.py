@@ -94,7 +94,10 @@ def middle_pixel(page):
 @needs_browser
 def test_the_slider_moves_picture_and_dot(page, finished):
     oip = bests(finished)["strongest"]
-    pictures, slider = oip.growth, page.locator(".oip-growth input[type=range]")
+    pictures, slider = (
+        plots.growing(oip.frames, oip.inputs),
+        page.locator(".oip-growth input[type=range]"),
+    )
     page.check("input[name=oip-contrast][value=plain]")
     dots = []
     for k, step in enumerate(oip.report_steps):
@@ -281,7 +284,7 @@ def test_colours_stay_and_large_images_get_smaller(tiny_study):
         inputs, steps, report_steps, trace = oip.inputs, oip.steps, oip.report_steps, oip.trace
         spec, subject, loss = oip.spec, oip.subject, oip.loss
         image = rng.normal(size=(640, 480, 3)).astype(np.float32)
-        growth = rng.integers(0, 256, (len(oip.frames), 640, 480, 3), np.uint8)
+        frames = rng.integers(0, 256, (len(oip.frames), 640, 480, 3), np.uint8)
 
     html = growth.picture_html({"one": Coloured(), "two": Coloured(), "three": Coloured()})
     assert len(html) < 9e5

@@ -92,10 +92,11 @@ def _logged(error: Exception) -> str:
 @click.group(cls=_Commands, epilog="Example: oip reproduce --quick --db try.db --site try-site")
 @click.version_option(__version__, prog_name="oip")
 def main() -> None:
-    """What do the feature maps of a CNN respond to?
+    """What does each filter of a neural network look for?
 
-    OIPs are patterns, grown by gradient ascent, to which one map responds strongly. All of them
-    are kept in one database, from which any can be made again.
+    An OIP (original input pattern) is an image that was changed, step by step, until one feature
+    map of the network responded strongly. All OIPs are kept in one database, from which any can
+    be made again.
     """
 
 

@@ -97,6 +97,10 @@ def serve(host: str, port: int, db: str | None) -> None:
     do(Store(db), host, port)
 
 
+#: How an ascent ended, in words.
+_ENDED = {"n_epochs": "all of them done", "converged": "until it converged"}
+
+
 @options.example("oip show 17 --png oip-17.png")
 @click.command()
 @click.argument("id", type=options.ID)
@@ -126,7 +130,7 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
         "OIP": oip.id,
         "of": f"{oip.subject}, network {network}",
         "loss": f"{oip.loss:.6g}",
-        "steps": f"{oip.steps} of size {sizes}, ended by {oip.stop_reason}",
+        "steps": f"{oip.steps} of size {sizes}, {_ENDED.get(oip.stop_reason, oip.stop_reason)}",
         "origin": oip.origin,
         "prior": oip.prior,
         "start": start_of(oip.start),

@@ -100,15 +100,14 @@ def draw(oip: Oip, path: str, title: str, caption: str) -> None:
     """Draw how an OIP grew, into a PNG file; parameters and errors as for `files.write`."""
     import numpy as np
 
-    from ..pictures import on_one_scale
     from ..publish import plots
 
-    frames, steps = oip.growth, oip.report_steps
+    frames, steps = oip.frames, oip.report_steps
     if not len(frames):  # only the best of a search keeps them
         from ..engine.starts import start_images
 
         start = start_images([start_of(oip.start)], oip.image.shape, oip.inputs)
-        frames = on_one_scale(np.stack([start[0], oip.image]), oip.image, oip.inputs)
-        steps = np.array([0, oip.steps])
-    figure = plots.growth(frames, steps, oip.trace, title, caption)
+        frames, steps = np.stack([start[0], oip.image]), np.array([0, oip.steps])
+    pictures = plots.growing(frames, oip.inputs)
+    figure = plots.growth(pictures, steps, oip.trace, title, caption)
     files.write(path, lambda file: figure.savefig(file, format="png"))

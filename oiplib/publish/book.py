@@ -30,7 +30,16 @@ _PRELOADED_FONT = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
 #: The chapter to which the pages of the maps belong.
 GALLERY = "06-gallery"
 #: Pages of the folder ``book`` that follow the chapters.
-OWN_PAGES = ("find", "your-network", "machines", "limits", "commands", "reference", "cite")
+OWN_PAGES = (
+    "find",
+    "your-network",
+    "machines",
+    "limits",
+    "commands",
+    "reference",
+    "glossary",
+    "cite",
+)
 # What the texts of the site say of the study: the arguments of `words.filled`.
 _Told = tuple[dict[str, str], frozenset[str]]
 #: Marks a folder as a site of ours, which may be replaced, and says what it was built from.

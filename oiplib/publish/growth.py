@@ -18,10 +18,10 @@ from itertools import pairwise
 import numpy as np
 
 from ..analysis.layout import shrunk
-from ..pictures import contrast_gain, on_one_scale
+from ..pictures import contrast_gain
 from ..store import Oip
 from ..values import stages_of
-from .plots import table_html
+from .plots import growing, table_html
 from .words import plain
 
 # An image larger than this is shown smaller, and more tightly packed, so that a page stays light.
@@ -203,10 +203,10 @@ def folded_html(
 
 def _version(number: int, name: str, oip: Oip, limits: tuple[float, float]) -> str:
     """One OIP: its frames side by side in one picture, and its curve."""
-    pictures, steps = oip.growth, oip.report_steps
-    if not len(pictures):
-        pictures = on_one_scale(oip.image[None], oip.image, oip.inputs)
-        steps = np.array([oip.steps])
+    frames, steps = oip.frames, oip.report_steps
+    if not len(frames):
+        frames, steps = oip.image[None], np.array([oip.steps])
+    pictures = growing(frames, oip.inputs)
     losses = oip.trace[steps]
     places = [
         _place(int(step), float(loss), oip, limits)

@@ -1,48 +1,120 @@
-"""Figures: functions from arrays to a matplotlib figure. They compute only the layout."""
+"""Figures: functions from arrays to a matplotlib figure. They compute only the layout.
+
+A page shows a figure as SVG inside its HTML. Text and axes have the colour of the page's own text,
+and nothing has a ground; so a figure suits a light page and a dark one. It is as narrow as a phone,
+and panels are figures of their own that stand side by side where there is room. What one sees is
+told in words, too, for those who don't see it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as _Figure
 from matplotlib.font_manager import findfont, get_font
-from PIL import Image
+from matplotlib.ticker import MaxNLocator
 
 from ..analysis.estimates import Estimate
 from ..analysis.layout import shrunk
-from ..pictures import data_uri, displayable, in_bytes, scaled
+from ..pictures import data_uri, displayable, from_bytes, in_bytes, on_one_scale, scaled
 from ..values import Inputs
-from .words import plain
+from .words import counted, listed, plain
 
 #: What pictures are made of: whole numbers from 0 to 255.
 PIXELS = Inputs(0, 255)
 
-_LINE = "#2f6690"
+# Each is at least three times as light or as dark as a white page and as a nearly black one.
+_LINE = "#3d85c6"
 _ACCENT = "#d1495b"
-_SOFT = "#9bb3c4"
+_SOFT = "#8195a3"
 _DPI = 110
 
-# So many classes get a bar or a line with their name, which is cut off after so many letters.
+# Inches: a figure fills a phone, so that its letters of 10 points are 10 pixels there; a panel
+# beside others is narrower.
+_WIDTH = 4.8
+_PANEL = 3.3
+
+# So many classes get a bar or a line with their name, in lines of so many letters, at most three.
 _MOST_NAMES = 12
 _LONGEST = 16
+_MOST_LINES = 3
+
+# What matplotlib writes around the drawing, and what a page doesn't need of it.
+_SVG_NOTES = re.compile(
+    r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL
+)
+_SVG_SIZE = re.compile(r'(<svg[^>]*?) (?:height|width)="[^"]*"')
+_SVG_NAMESPACES = re.compile(r' (?:xmlns(?::xlink)?|version)="[^"]*"')
+_SVG_FONT = re.compile(r"font: ([\d.]+px) [^;\"]*")
+_SVG_PLACES = re.compile(r' (?:d|x|y|width|height|transform)="[^"]*"')
+_SVG_LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
+_SVG_ID = re.compile(r' id="([^"]*)"')
+_SVG_REFERENCE = re.compile(r'url\(#([^)]*)\)|xlink:href="#([^"]*)"')
 
 
 class Figure(_Figure):
-    """A figure that a notebook shows by itself, without one of Jupyter's plotting backends."""
+    """A figure that a notebook shows by itself, without one of Jupyter's plotting backends.
 
-    def _repr_png_(self) -> bytes:
-        canvas: Any = FigureCanvasAgg(self)
-        png = io.BytesIO()
-        canvas.draw()
-        # A figure has few colours, so one byte for each pixel is enough.
-        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        drawn.quantize(128).save(png, "png", optimize=True)
-        return png.getvalue()
+    Attributes
+    ----------
+    alt : str
+        What one sees, in words.
+    """
+
+    alt: str = ""
+
+    def _repr_html_(self) -> str:
+        return _shown([self])
+
+
+class Panels(list[Figure]):
+    """Figures that belong together: side by side where there is room, else one below the other."""
+
+    def _repr_html_(self) -> str:
+        return _shown(self)
+
+
+def _shown(figures: Sequence[Figure]) -> str:
+    """Figures as HTML that needs no other file."""
+    panels = "".join(
+        f'<div style="flex:1 1 {14 if len(figures) > 1 else 18}rem;min-width:0;'
+        f'max-width:{1.5 * 72 * figure.get_figwidth():.0f}px">{_svg(figure)}</div>'
+        for figure in figures
+    )
+    style = "display:flex;flex-wrap:wrap;gap:0.5rem 1rem;margin:0 0 1rem"
+    return f'<div class="oip-figure" style="{style}">{panels}</div>'
+
+
+def _svg(figure: Figure) -> str:
+    """A figure as SVG inside HTML, in the colours and letters of the page around it."""
+    drawn = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "oip"}):
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+    text = _SVG_NOTES.sub("", drawn.getvalue())
+    text = _SVG_NAMESPACES.sub("", _SVG_SIZE.sub(r"\1", _SVG_SIZE.sub(r"\1", text)))
+    # What is black, text above all, isn't said by matplotlib, or is said so.
+    text = _SVG_FONT.sub(r"font-size: \1", text.replace("#000000", "currentColor"))
+    # A hundredth of a point is nothing that one sees.
+    text = _SVG_PLACES.sub(lambda m: _SVG_LONG_NUMBER.sub(r"\1", m[0]), text)
+    # Several figures stand on a page: names that nothing refers to go, the others become its own.
+    own = hashlib.sha256((figure.alt + text).encode()).hexdigest()[:8]
+    used = {name for pair in _SVG_REFERENCE.findall(text) for name in pair if name}
+    text = _SVG_ID.sub(lambda m: f' id="{own}{m[1]}"' if m[1] in used else "", text)
+    text = _SVG_REFERENCE.sub(
+        lambda m: f"url(#{own}{m[1]})" if m[1] else f'href="#{own}{m[2]}"', text
+    )
+    attributes = (
+        f'role="img" aria-label="{plain(figure.alt)}" fill="currentColor" stroke-linejoin="round" '
+        'style="display:block;width:100%;height:auto"'
+    )
+    return " ".join(text.replace("<svg", f"<svg {attributes}", 1).split())
 
 
 def pictures(pixels: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray:
@@ -54,6 +126,32 @@ def pictures(pixels: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray
     [0, 153, 255]
     """
     return in_bytes(pixels, Inputs(*pixel_range))
+
+
+def growing(frames: np.ndarray, inputs: Inputs) -> np.ndarray:
+    """The frames of an ascent as pictures that have one scale, that of the last one.
+
+    So the grey of the ground is the same in all of them.
+
+    Parameters
+    ----------
+    frames : array, (r, height, width, channels)
+        As they are stored (uint8), or what the network takes.
+    inputs
+        What the network takes.
+
+    Returns
+    -------
+    array, uint8, same shape
+
+    Examples
+    --------
+    >>> start = np.array([-1.0, 1.0, -1.0, 1.0]).reshape(1, 2, 2, 1)
+    >>> growing(np.concatenate([start, 2 * start]), Inputs())[0].ravel().tolist()
+    [64, 191, 64, 191]
+    """
+    values = from_bytes(frames, inputs) if frames.dtype == np.uint8 else frames
+    return on_one_scale(values, values[-1], inputs)
 
 
 def _inputs_of(image: np.ndarray, inputs: Inputs | None) -> Inputs | None:
@@ -93,7 +191,7 @@ def growth(
     Parameters
     ----------
     frames : array, (r, height, width, channels)
-        Pictures (uint8), as `Oip.growth` gives them, or what a network takes.
+        Pictures (uint8), as `growing` gives them, or what a network takes.
     steps : integers, (r,)
     trace : array, (n,)
         Loss at steps 0 to n - 1.
@@ -122,7 +220,18 @@ def growth(
     return figure
 
 
-def training(history: dict[str, list[float]]) -> Figure:
+def _plain_axes(figure: Figure) -> Axes:
+    """The only axes of a figure, open above and on the right."""
+    ax = figure.subplots()
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _new(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+
+
+def training(history: dict[str, list[float]]) -> Panels:
     """Accuracy and loss over the epochs, on training and test images.
 
     Parameters
@@ -130,23 +239,27 @@ def training(history: dict[str, list[float]]) -> Figure:
     history
         ``accuracy``, ``loss``, ``val_accuracy`` and ``val_loss`` -> a value per epoch.
     """
-    figure = Figure(figsize=(8.2, 2.9), dpi=_DPI, layout="constrained")
-    accuracy, loss = figure.subplots(1, 2)
     epochs = np.arange(1, len(history["accuracy"]) + 1)
-    for ax, name in ((accuracy, "accuracy"), (loss, "loss")):
-        ax.plot(epochs, history[name], "o-", color=_SOFT, markersize=3, label="training images")
-        ax.plot(
-            epochs, history[f"val_{name}"], "o-", color=_LINE, markersize=3, label="test images"
-        )
-        ax.set(xlabel="epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+    panels = Panels()
+    for name, ylabel in (("accuracy", "accuracy"), ("loss", "loss (with L2 penalty)")):
+        figure = _new(_PANEL, 2.7)
+        ax = _plain_axes(figure)
+        seen, unseen = history[name], history[f"val_{name}"]
+        ax.plot(epochs, seen, "o-", color=_SOFT, markersize=3, label="training images")
+        ax.plot(epochs, unseen, "o-", color=_LINE, markersize=3, label="test images")
+        ax.set(xlabel="epoch", ylabel=ylabel)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(epochs) == 1:
             ax.set_xticks(epochs)
-        ax.spines[["top", "right"]].set_visible(False)
-    accuracy.set(ylabel="accuracy")
-    loss.set(ylabel="loss (cross-entropy + L2 penalty)")
-    accuracy.legend(frameon=False, loc="lower right")
-    return figure
+        if name == "accuracy":
+            ax.legend(frameon=False, loc="lower right")
+        figure.alt = (
+            f"Curves of the {name} over {counted(len(epochs), 'epoch')}. On test images it goes "
+            f"from {unseen[0]:.3g} to {unseen[-1]:.3g}, on training images from {seen[0]:.3g} to "
+            f"{seen[-1]:.3g}."
+        )
+        panels.append(figure)
+    return panels
 
 
 def _draw_histogram(ax: Axes, edges: np.ndarray, counts: np.ndarray, n_silent: int) -> None:
@@ -154,8 +267,7 @@ def _draw_histogram(ax: Axes, edges: np.ndarray, counts: np.ndarray, n_silent: i
     bins = slice(filled[0], filled[-1] + 1) if len(filled) else slice(0, len(counts))
     ax.stairs(counts[bins], edges[bins.start : bins.stop + 1], fill=True, color=_LINE)
     ax.set(xscale="log", xlabel="response", ylabel="patterns", ylim=(0, None if len(filled) else 1))
-    ax.set_title(f"{counts.sum():,} patterns with a response, {n_silent:,} without", fontsize=9)
-    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title(f"{counts.sum():,} with a response,\n{n_silent:,} without", fontsize=10)
 
 
 def _draw_trace(ax: Axes, losses: np.ndarray, steps: np.ndarray, label: str) -> None:
@@ -175,13 +287,25 @@ def shares_by_map(shares: np.ndarray, ylabel: str) -> Figure:
     shares : array, (maps,)
         In [0, 1]; shown in %.
     """
-    figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
-    ax = figure.subplots()
-    ax.fill_between(np.arange(len(shares)), 100 * np.sort(shares)[::-1], color=_SOFT, step="mid")
+    figure = _new(_WIDTH, 2.6)
+    ax = _plain_axes(figure)
+    ordered = 100 * np.sort(shares)[::-1]
+    ax.fill_between(np.arange(len(shares)), ordered, color=_LINE, alpha=0.6, step="mid")
     ax.set(xlabel="maps, sorted", ylabel=_drawn(ylabel))
     ax.set(xlim=(0, max(1, len(shares) - 1)), ylim=(0, 100))
-    ax.spines[["top", "right"]].set_visible(False)
+    figure.alt = (
+        f"An area that falls from left to right: {ylabel} of {counted(len(shares), 'map')}, "
+        f"sorted. {_range_of(ordered, '.0f')}"
+    )
     return figure
+
+
+def _range_of(values: np.ndarray, form: str) -> str:
+    """The largest, the middle and the least of some values in a sentence."""
+    if not len(values):
+        return "There are no values."
+    largest, middle, least = (format(f(values), form) for f in (np.max, np.median, np.min))
+    return f"The largest is {largest}, the median {middle}, the least {least}."
 
 
 def relative_curves(
@@ -198,18 +322,21 @@ def relative_curves(
     label
         What the legend calls our median.
     """
-    figure = Figure(figsize=(7, 3.2), dpi=_DPI, layout="constrained")
-    ax = figure.subplots()
+    figure = _new(_WIDTH, 3.2)
+    ax = _plain_axes(figure)
     steps_from_1 = steps + 1  # a logarithmic axis has no 0
     first, median, third = quartiles
     ax.fill_between(
-        steps_from_1, first, third, color=_SOFT, alpha=0.5, label="middle half of the maps"
+        steps_from_1, first, third, color=_SOFT, alpha=0.4, label="middle half of the maps"
     )
     ax.plot(steps_from_1, median, "o-", color=_LINE, label=_drawn(label))
     ax.plot(steps_from_1, article, "s--", color=_ACCENT, label="article IX, map 120")
     ax.set(xscale="log", xlabel="step + 1", ylabel="loss / final loss", ylim=(0, 1.05))
     ax.legend(frameon=False, loc="upper left")
-    ax.spines[["top", "right"]].set_visible(False)
+    figure.alt = (
+        "Two curves that rise from near 0 to 1 over the steps of an ascent: the article's and the "
+        f"{label}. They are at most {np.abs(median - article).max():.2f} apart."
+    )
     return figure
 
 
@@ -225,8 +352,8 @@ def selection(
         choice: its name, what it misses (a share) with its interval, and the same number of other
         trainings. All rows have the same choices.
     """
-    figure = Figure(figsize=(7.4, 0.9 + 0.85 * len(rows)), dpi=_DPI, layout="constrained")
-    ax = figure.subplots()
+    figure = _new(_WIDTH, 1.5 + 0.85 * len(rows))
+    ax = _plain_axes(figure)
     for k, (_, choices) in enumerate(rows):
         for (name, missed, others), colour, lift in zip(
             choices, (_LINE, _ACCENT, _SOFT), (0.22, 0.0, -0.22), strict=True
@@ -240,40 +367,55 @@ def selection(
     ax.set_yticks(range(len(rows)), [_drawn(label) for label, _ in rows])
     ax.set(xlabel="ends below the best start of its map by (%)", xlim=(0, None))
     ax.invert_yaxis()
-    ax.spines[["top", "right"]].set_visible(False)
-    figure.legend(frameon=False, loc="outside upper center", ncols=3)
+    figure.legend(frameon=False, loc="outside upper left")
+    told = (
+        f"{' '.join(label.split())}: "
+        + listed([f"{name} {100 * missed.value:.1f} %" for name, missed, _ in choices])
+        for label, choices in rows
+    )
+    figure.alt = f"By how much a start ends below the best of its map. {'; '.join(told)}."
     return figure
 
 
 def trace(losses: np.ndarray, steps: np.ndarray) -> Figure:
     """The loss at every step of an ascent, with dots at the steps whose images are shown above."""
-    figure = Figure(figsize=(6.4, 2.6), dpi=_DPI, layout="constrained")
+    figure = _new(_WIDTH, 2.6)
     _draw_trace(figure.subplots(), losses, steps, "steps of the images above")
+    figure.alt = (
+        f"A curve: the loss goes from {losses[0]:.3g} at the start to {losses[-1]:.3g} after "
+        f"{len(losses) - 1:,} steps."
+    )
     return figure
 
 
-def _draw_classes(ax: Axes, means: np.ndarray, names: Sequence[str]) -> None:
-    """A map's mean response to the classes of a data set: to all, or to those that it prefers."""
+def _draw_classes(ax: Axes, means: np.ndarray, names: Sequence[str]) -> list[str]:
+    """A map's mean response to classes, to all or to those that it prefers; returns their names."""
     shown = np.arange(len(means))
     if len(means) > _MOST_NAMES:
         shown = np.argsort(-means, kind="stable")[:_MOST_NAMES]
-    ax.bar(range(len(shown)), means[shown], color=_LINE)
     labels = [_drawable(names[k], k) for k in shown.tolist()]
-    ax.set_xticks(range(len(shown)), map(_drawn, labels))
-    if max(map(len, labels)) > 3:
-        for text in ax.get_xticklabels():
-            text.set(rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
     which = "" if len(shown) == len(means) else f"the {len(shown)} preferred of {len(means):,} "
-    ax.set(xlabel=f"{which}class{'es' * bool(which)}", ylabel="mean response")
-    ax.spines[["top", "right"]].set_visible(False)
+    of_classes = f"{which}class{'es' * bool(which)}"
+    places = range(len(shown))
+    if max(map(len, labels)) > 3:  # names stand one below the other
+        ax.barh(places, means[shown], color=_LINE)
+        ax.set_yticks(places, map(_drawn, labels))
+        ax.invert_yaxis()
+        ax.set(ylabel=of_classes, xlabel="mean response")
+    else:
+        ax.bar(places, means[shown], color=_LINE)
+        ax.set_xticks(places, map(_drawn, labels))
+        ax.set(xlabel=of_classes, ylabel="mean response")
+    return [str(names[k]) for k in shown.tolist()]
 
 
 def _drawable(name: str, number: int) -> str:
-    """A class's name, shortened; its number where the figures' font lacks a letter of it."""
+    """A class's name in short lines; its number where the figures' font lacks a letter of it."""
     font = get_font(findfont("DejaVu Sans"))
     if not all(font.get_char_index(ord(letter)) for letter in name):
         return f"class {number}"
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "\u2026"
+    lines = textwrap.wrap(name, _LONGEST, max_lines=_MOST_LINES, placeholder="\u2026")
+    return "\n".join(lines) or f"class {number}"
 
 
 def reactions(
@@ -282,7 +424,7 @@ def reactions(
     n_silent: int,
     class_means: np.ndarray,
     names: Sequence[str],
-) -> Figure:
+) -> Panels:
     """How a map responds to patterns (a histogram) and to the classes of a data set.
 
     Parameters
@@ -299,16 +441,31 @@ def reactions(
     names
         Names of the classes.
     """
-    n_panels = 2 if len(class_means) else 1
-    figure = Figure(figsize=(4.3 * n_panels, 2.7), dpi=_DPI)
-    figure.subplots_adjust(left=0.2 / n_panels, right=0.98, bottom=0.18, top=0.9, wspace=0.25)
-    axes = np.atleast_1d(figure.subplots(1, n_panels))
-    _draw_histogram(axes[0], edges, counts, n_silent)
+    of_patterns = _new(_PANEL, 2.7)
+    _draw_histogram(_plain_axes(of_patterns), edges, counts, n_silent)
+    filled = np.flatnonzero(counts)
+    between = (
+        f", between {edges[filled[0]]:.2g} and {edges[filled[-1] + 1]:.2g}" if len(filled) else ""
+    )
+    of_patterns.alt = (
+        f"A histogram of responses to patterns: {counts.sum():,} have one{between}; {n_silent:,} "
+        "have none."
+    )
+    panels = Panels([of_patterns])
     if len(class_means):
-        _draw_classes(axes[1], class_means, names)
-        if any(text.get_rotation() for text in axes[1].get_xticklabels()):
-            figure.subplots_adjust(bottom=0.36)
-    return figure
+        of_classes = _new(_PANEL, 2.7)
+        shown = _draw_classes(_plain_axes(of_classes), class_means, names)
+        n_lines = sum(
+            label.get_text().count("\n") + 1 for label in of_classes.axes[0].get_yticklabels()
+        )
+        of_classes.set_figheight(max(2.7, 0.7 + 0.17 * n_lines))
+        largest = int(np.argmax(class_means))
+        of_classes.alt = (
+            f"Bars: the mean response to {counted(len(shown), 'class')}. The largest is "
+            f"{class_means[largest]:.3g}, for {names[largest]}."
+        )
+        panels.append(of_classes)
+    return panels
 
 
 def against_null(
@@ -316,7 +473,7 @@ def against_null(
     null: np.ndarray,
     threshold: float,
     xlabel: str,
-    labels: tuple[str, str] = ("of the same map", "of different maps (null)"),
+    labels: tuple[str, str] = ("of the same map", "of different maps (control)"),
     ylabel: str = "pairs (%)",
 ) -> Figure:
     """The distribution of values in [0, 1], that of their null, and the null's threshold.
@@ -329,49 +486,73 @@ def against_null(
     labels
         What the legend calls values and null.
     """
-    figure = Figure(figsize=(7, 2.8), dpi=_DPI, layout="constrained")
-    ax = figure.subplots()
+    figure = _new(_WIDTH, 3.1)
+    ax = _plain_axes(figure)
     bins = np.linspace(0, 1, 51).tolist()
-    for sample, colour, label in (
-        (null, _SOFT, labels[1]),
-        (values, _LINE, labels[0]),
-    ):
+    for sample, colour, label in ((null, _SOFT, labels[1]), (values, _LINE, labels[0])):
         percent_each = np.full(len(sample), 100 / max(1, len(sample)))
-        ax.hist(sample, bins, weights=percent_each, color=colour, alpha=0.75, label=_drawn(label))
+        ax.hist(
+            *(sample, bins),
+            weights=percent_each,
+            histtype="stepfilled",
+            color=colour,
+            alpha=0.75,
+            label=_drawn(label),
+        )
     ax.axvline(threshold, color=_ACCENT, linestyle="--", label=f"threshold {threshold:.2f}")
     ax.set(xlabel=_drawn(xlabel), ylabel=_drawn(ylabel), xlim=(0, 1))
-    ax.legend(frameon=False)
-    ax.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, loc="outside upper left")
+    medians = listed(
+        [
+            f"that {label} has its median at {np.median(sample):.2f}"
+            for sample, label in ((values, labels[0]), (null, labels[1]))
+            if len(sample)
+        ]
+    )
+    figure.alt = (
+        f"Two histograms of the {xlabel}: {medians}. A dashed line marks the threshold at "
+        f"{threshold:.2f}."
+    )
     return figure
 
 
-def ranked(panels: dict[str, dict[str, np.ndarray]], ylabel: str, xlabel: str) -> Figure:
+def ranked(panels: dict[str, dict[str, np.ndarray]], ylabel: str, xlabel: str) -> Panels:
     """Values of maps or pairs, each series sorted by itself, the largest first.
 
     Parameters
     ----------
     panels
-        Title of a panel -> label of a series -> its values. Series whose label contains "null"
-        get a broken line.
+        Title of a panel -> label of a series -> its values. Series whose label contains "null" or
+        "control" get a broken line.
     """
-    figure = Figure(figsize=(max(7.0, 2.9 * len(panels)), 3.1), dpi=_DPI, layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
-    colours = (_LINE, _ACCENT, "#6b7f8c")
-    for ax, (title, series) in zip(axes, panels.items(), strict=True):
-        for k, (label, values) in enumerate(series.items()):
-            ordered = np.sort(values[np.isfinite(values)])[::-1]
-            percents = 100 * (np.arange(len(ordered)) + 0.5) / max(1, len(ordered))
-            style = ("--", ":")[k % 2] if "null" in label else "-"
-            ax.plot(percents, ordered, color=colours[k % 3], linestyle=style, label=_drawn(label))
-        ax.set(xlabel=_drawn(xlabel), xlim=(0, 100), title=_drawn(title))
-        ax.title.set_fontsize(10)
-        ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set(ylabel=_drawn(ylabel))
-    axes[-1].legend(frameon=False, fontsize=8)
-    return figure
+    finite = {
+        title: {label: np.sort(values[np.isfinite(values)])[::-1] for label, values in of.items()}
+        for title, of in panels.items()
+    }
+    ends = [v for of in finite.values() for values in of.values() for v in values[[0, -1]][:2]]
+    room = 0.05 * (max(ends) - min(ends) or 1.0) if ends else 0.05
+    figures = Panels()
+    for title, series in finite.items():
+        figure = _new(_PANEL if len(panels) > 1 else _WIDTH, 2.7 + 0.2 * len(series))
+        ax = _plain_axes(figure)
+        for k, (label, ordered) in enumerate(series.items()):
+            drawn = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), 300)).astype(int))
+            percents = 100 * (drawn + 0.5) / max(1, len(ordered))
+            is_null = "null" in label or "control" in label
+            colour, style = (_LINE, _ACCENT, _SOFT)[k % 3], ("--", ":")[k % 2] if is_null else "-"
+            ax.plot(percents, ordered[drawn], color=colour, linestyle=style, label=_drawn(label))
+        ax.set(xlabel=_drawn(xlabel), ylabel=_drawn(ylabel), xlim=(0, 100), title=_drawn(title))
+        ax.title.set_fontsize(11)
+        if ends:
+            ax.set_ylim(min(ends) - room, max(ends) + room)
+        figure.legend(frameon=False, loc="outside upper left")
+        told = " ".join(f"{label}: {_range_of(of, '.2f')}" for label, of in series.items())
+        figure.alt = f"Falling curves{f' for {title}' if title else ''}: {ylabel}, sorted. {told}"
+        figures.append(figure)
+    return figures
 
 
-def kept_order(partners: dict[str, np.ndarray]) -> Figure:
+def kept_order(partners: dict[str, np.ndarray]) -> Panels:
     """The number of each map against the number of its partner in another training.
 
     Parameters
@@ -380,19 +561,24 @@ def kept_order(partners: dict[str, np.ndarray]) -> Figure:
         Title of a panel -> the partner of each map, -1 where there is none. A panel shows one
         pair of trainings.
     """
-    figure = Figure(figsize=(2.9 * len(partners), 3.0), dpi=_DPI, layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, len(partners), sharey=True))
-    for ax, (title, map_partners) in zip(axes, partners.items(), strict=True):
+    figures = Panels()
+    for title, map_partners in partners.items():
+        figure = _new(_PANEL, 3.6)
+        ax = _plain_axes(figure)
         n_maps = len(map_partners)
         ax.plot([0, n_maps - 1], [0, n_maps - 1], color=_SOFT, linewidth=1)
-        matched_maps = np.flatnonzero(map_partners >= 0)
-        ax.plot(matched_maps, map_partners[matched_maps], "o", color=_LINE, markersize=3)
-        ax.set(xlabel="map", xlim=(-1, n_maps), ylim=(-1, n_maps), aspect="equal")
-        ax.set(title=_drawn(title))
-        ax.title.set_fontsize(9)
-        ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set(ylabel="its partner")
-    return figure
+        matched = np.flatnonzero(map_partners >= 0)
+        ax.plot(matched, map_partners[matched], "o", color=_LINE, markersize=3)
+        ax.set(xlabel="map", ylabel="its partner", title=_drawn(title))
+        ax.set(xlim=(-1, n_maps), ylim=(-1, n_maps), aspect="equal")
+        ax.title.set_fontsize(10)
+        n_kept = int((map_partners[matched] == matched).sum())
+        figure.alt = (
+            f"Dots, {' '.join(title.split())}: {counted(len(matched), 'map')} with a partner, "
+            f"{n_kept} of them on the diagonal, where a map has kept its number."
+        )
+        figures.append(figure)
+    return figures
 
 
 def matrix(
@@ -408,14 +594,21 @@ def matrix(
     names
         Of the rows; they stand there if they are few.
     """
-    figure = Figure(figsize=(8.2, 2.4), dpi=_DPI, layout="constrained")
+    figure = _new(_WIDTH, 3.0)
     ax = figure.subplots()
-    axes_image = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0, interpolation="nearest")
+    colours = matplotlib.colormaps["viridis"].resampled(64)
+    # Without interpolation the page gets a pixel for each value, and draws it in any size.
+    axes_image = ax.imshow(values, aspect="auto", cmap=colours, vmin=0, interpolation="none")
     ax.set(xlabel=_drawn(xlabel), ylabel=_drawn(ylabel))
     if 0 < len(names) <= _MOST_NAMES:
         labels = [_drawable(name, k) for k, name in enumerate(names)]
-        ax.set_yticks(range(len(names)), map(_drawn, labels), fontsize=8)
-    figure.colorbar(axes_image, ax=ax, label=_drawn(label))
+        ax.set_yticks(range(len(names)), map(_drawn, labels), fontsize=9)
+    bar = figure.colorbar(axes_image, ax=ax, location="top", aspect=40)
+    bar.set_label(_drawn(label))
+    figure.alt = (
+        f"A grid of coloured cells: {label}, for {values.shape[0]} rows ({ylabel}) and "
+        f"{values.shape[1]} columns ({xlabel}); it goes up to {values.max(initial=0):.3g}."
+    )
     return figure
 
 
@@ -448,7 +641,9 @@ def beside(
     return np.concatenate([drawn[0], white, drawn[1]], axis=1)
 
 
-def table_html(rows: Sequence[Mapping[str, object]], one_line: bool = False) -> str:
+def table_html(
+    rows: Sequence[Mapping[str, object]], one_line: bool = False, folded: str = ""
+) -> str:
     """Rows as an HTML table, its head from the first of them; all cells are plain text.
 
     Parameters
@@ -457,6 +652,8 @@ def table_html(rows: Sequence[Mapping[str, object]], one_line: bool = False) -> 
         Name of a column -> its cell.
     one_line
         Whether no cell may go over several lines.
+    folded
+        What a reader clicks to open the table, which is closed then.
 
     Examples
     --------
@@ -471,7 +668,8 @@ def table_html(rows: Sequence[Mapping[str, object]], one_line: bool = False) -> 
     head = line(list(rows[0]) if rows else [], "th")
     body = "".join(line(list(row.values()), "td") for row in rows)
     kind = ' class="oip-lines"' if one_line else ""
-    return f"<table{kind}><thead>{head}</thead><tbody>{body}</tbody></table>"
+    table = f"<table{kind}><thead>{head}</thead><tbody>{body}</tbody></table>"
+    return f"<details><summary>{plain(folded)}</summary>{table}</details>" if folded else table
 
 
 def _framed(picture: str, part: tuple[float, float, float, float], height: int, width: int) -> str:

@@ -287,8 +287,8 @@ class Oip(Base):
     # The large columns stand last, because SQLite reads a row up to the last column asked for.
     image: Mapped[NumpyArray] = _large("float32", *IMAGE)
     report_steps: Mapped[NumpyArray] = _large("int64", "reports")
-    # Each with 0 for its darkest and 255 for its brightest pixel, of the best OIP of a search
-    # only. `growth` shows them on one scale. A replay gives those of the others.
+    # Pictures with 0 for the darkest and 255 for the brightest pixel, of the best OIP of a
+    # search only. A replay gives those of the others.
     frames: Mapped[NumpyArray] = _large("uint8", "reports", *IMAGE)
     trace: Mapped[NumpyArray] = _large("float32", "losses")
     layer: Mapped[Layer] = relationship(lazy="joined")
@@ -345,13 +345,6 @@ class Oip(Base):
     def inputs(self) -> Inputs:
         """What images its network takes, from which its pictures are drawn back."""
         return Inputs.parse(self.layer.network.inputs)
-
-    @property
-    def growth(self) -> NumpyArray:
-        """Its frames as they are shown: pictures (uint8) on one scale, that of its image."""
-        from ..pictures import from_bytes, on_one_scale
-
-        return on_one_scale(from_bytes(self.frames, self.inputs), self.image, self.inputs)
 
     def row(self) -> dict[str, Any]:
         """Its plain values, as `ROW_FIELDS` names them; the moment in ISO 8601."""
