@@ -99,6 +99,28 @@ def displayable(
     return pixels if pixels.shape[-1] == 3 else pixels.mean(axis=-1)
 
 
+def on_one_scale(images: np.ndarray, like: np.ndarray, inputs: Inputs | None = None) -> np.ndarray:
+    """Images that turn into one another, as pictures that don't flicker: uint8 of the same shape.
+
+    Parameters
+    ----------
+    images : array, (n, height, width, channels)
+    like : array, (height, width, channels)
+        The image whose scale all have. What is farther from the middle is cut off.
+    inputs
+        As for `scaled`.
+
+    Examples
+    --------
+    >>> on_one_scale(np.array([[-1.0, 0.0], [1.0, 8.0]]), np.array([-2.0, 1.0])).tolist()
+    [[64, 128], [191, 255]]
+    """
+    if inputs is None or inputs.is_standardized:
+        images = np.clip(images / max(float(np.abs(like).max()), 1e-12), -1, 1)
+        inputs = Inputs(-1, 1)
+    return np.round(255 * scaled(images, inputs)).astype(np.uint8)
+
+
 def in_bytes(image: np.ndarray, inputs: Inputs | None = None) -> np.ndarray:
     """An image on the way of an ascent as it is stored: uint8 of the same shape.
 

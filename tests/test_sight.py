@@ -51,6 +51,39 @@ def test_as_many_rows_change_a_position_as_it_is_said_to_see(model, name):
     assert seen.height == rows[-1] - rows[0] + 1
 
 
+@pytest.mark.parametrize("name", ["stem", "branch", "both", "inner"])
+def test_a_position_sees_the_rows_that_change_it(model, name):
+    inner = model.get_layer("transposed").input
+    output = inner if name == "inner" else model.get_layer(name).output
+    rows = rows_seen(model, output)
+    seen = sights(json.loads(model.to_json()))[name]
+    assert seen.positions == tuple(output.shape[1:3])
+    top, left, height, width = seen.part(output.shape[1] // 2, output.shape[2] // 2)
+    assert (top, top + height - 1) == (left, left + width - 1) == (rows[0], rows[-1])
+
+
+def test_edges_move_what_a_position_sees():
+    image = keras.Input((SIDE, SIDE, 2))
+    x = L.ZeroPadding2D(((2, 1), (2, 1)))(image)
+    x = L.Conv2D(3, 5, strides=2)(x)
+    x = L.Cropping2D(((3, 0), (3, 0)), name="cut")(x)
+    model = keras.Model(image, L.MaxPooling2D(3, 1, name="pool")(x))
+    seen = sights(json.loads(model.to_json()))
+    for name in ("cut", "pool"):
+        output = model.get_layer(name).output
+        rows = rows_seen(model, output)
+        top, _, height, _ = seen[name].part(output.shape[1] // 2, output.shape[2] // 2)
+        # Of a pool, only the largest counts, so that some rows may change nothing.
+        assert top <= rows[0] <= rows[-1] <= top + height - 1
+        assert name == "pool" or (top, height) == (rows[0], 5)
+    assert seen["cut"].positions == tuple(model.get_layer("cut").output.shape[1:3])
+
+
+def test_where_a_position_looks_may_be_unknown(model):
+    seen = sights(json.loads(model.to_json()))
+    assert seen["transposed"].part(0, 0) is seen["units"].part(0, 0) is None
+
+
 def test_neighbours_are_as_far_apart_as_all_steps_together(model):
     seen = sights(json.loads(model.to_json()))
     assert seen["stem"].stride == seen["both"].stride == (2, 2)

@@ -202,6 +202,13 @@ def test_what_is_no_constant_is_seen(code):
     assert untold(ast.parse("say('{} a' 'b' if x else 'c', x, Told('{}' + 'd').format(x))")) == []
 
 
+# What makes HTML, and escapes all that it is given: tested below, and in test_map_page.py.
+MADE_BY = (
+    *("plots.table", "plots.gallery"),
+    *("growth.picture", "growth.neighbours", "growth.folded"),
+)
+
+
 def test_no_notebook_puts_a_text_into_a_page_by_itself():
     for name, tree in code_of_notebooks():
         assert untold(tree) == [], name
@@ -212,7 +219,7 @@ def test_no_notebook_puts_a_text_into_a_page_by_itself():
                 assert not any(alias.asname for alias in node.names), name
             if called(node) == "HTML":
                 made_by = [called(argument) for argument in node.args]
-                assert made_by in (["plots.table_html"], ["plots.gallery_html"]), name
+                assert made_by in [[f"{made}_html"] for made in MADE_BY], name
             if called(node) == "display":
                 ours = all(called(a) == "HTML" or called(a).startswith("plots.") for a in node.args)
                 assert ours, f"{name}: {ast.unparse(node)}"

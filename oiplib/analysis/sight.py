@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Architecture = Mapping[str, Any]
@@ -41,11 +41,33 @@ class Sight:
     stride : (float, float)
         By how many rows and columns of pixels two neighbouring positions look apart; 0 where
         there is only one position.
+    first : (float, float) or None
+        The row and the column where the part begins that the first position sees; below 0 where
+        it reaches over the edge. None where that isn't known.
+    positions : (int, int) or None
+        How many rows and columns of positions there are; None where that isn't known.
     """
 
     height: float
     width: float
     stride: tuple[float, float]
+    first: tuple[float, float] | None = field(default=None, repr=False, compare=False)
+    positions: tuple[int, int] | None = field(default=None, repr=False, compare=False)
+
+    def part(self, row: int, column: int) -> tuple[float, float, float, float] | None:
+        """The part of the image that a position sees: its top, left, height and width in pixels.
+
+        None where that isn't known, or where it is all of the image.
+
+        Examples
+        --------
+        >>> Sight(18.0, 18.0, (4.0, 4.0), first=(0.0, 0.0)).part(2, 1)
+        (8.0, 4.0, 18.0, 18.0)
+        """
+        if self.first is None or not (math.isfinite(self.height) and math.isfinite(self.width)):
+            return None
+        top, left = self.first[0] + row * self.stride[0], self.first[1] + column * self.stride[1]
+        return top, left, self.height, self.width
 
     def text(self, image_height: int, image_width: int) -> str:
         """In words, for images of some size.
@@ -89,7 +111,7 @@ def sights(architecture: Architecture) -> dict[str, Sight]:
     found: dict[str, Sight | None] = {}
     # What Keras wouldn't write ends the walk; the layers before that are known.
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
-        _walk(architecture, [Sight(1.0, 1.0, (1.0, 1.0))], "", found)
+        _walk(architecture, [_pixel(architecture)], "", found)
     return {path: sight for path, sight in found.items() if sight is not None}
 
 
@@ -112,6 +134,16 @@ def _kinds(model: Architecture, prefix: str) -> Iterator[tuple[str, str]]:
         yield path, str(layer["class_name"])
         if "layers" in layer["config"]:
             yield from _kinds(layer, f"{path}/")
+
+
+def _pixel(architecture: Architecture) -> Sight:
+    """What a pixel of the image sees: itself."""
+    pixel = Sight(1.0, 1.0, (1.0, 1.0))
+    for layer in architecture["config"]["layers"]:
+        shape = list(layer["config"].get("batch_shape") or ())
+        if layer["class_name"] == "InputLayer" and len(shape) == 4 and None not in shape[1:3]:
+            return replace(pixel, first=(0.0, 0.0), positions=(int(shape[1]), int(shape[2])))
+    return pixel
 
 
 def _walk(
@@ -168,10 +200,31 @@ def _together(inputs: list[Sight | None]) -> Sight | None:
     seen = [sight for sight in inputs if sight is not None]
     if not seen or len(seen) < len(inputs):
         return None
-    return Sight(
+    together = Sight(
         max(sight.height for sight in seen),
         max(sight.width for sight in seen),
         (max(sight.stride[0] for sight in seen), max(sight.stride[1] for sight in seen)),
+    )
+    # Where all of them see parts of the largest of these, it is known where that begins.
+    largest = [
+        sight
+        for sight in seen
+        if sight.first is not None and all(_is_within(other, sight) for other in seen)
+    ]
+    return largest[0] if largest else together
+
+
+def _is_within(sight: Sight, other: Sight) -> bool:
+    """Whether each position sees no more than the same position of another layer."""
+    if sight.first is None or other.first is None:
+        return False
+    if (sight.stride, sight.positions) != (other.stride, other.positions):
+        return False
+    begins = zip(sight.first, other.first, strict=True)
+    sides = zip((sight.height, sight.width), (other.height, other.width), strict=True)
+    return all(
+        theirs <= own and own + side <= theirs + their_side
+        for (own, theirs), (side, their_side) in zip(begins, sides, strict=True)
     )
 
 
@@ -182,6 +235,8 @@ def _through(kind: str, config: Architecture, sight: Sight | None) -> Sight | No
     is_plain = kind in _POINTWISE
     if kind == "LayerNormalization":
         is_plain = config.get("axis", -1) in (-1, 3, [-1], [3])
+    if kind in ("Cropping2D", "ZeroPadding2D"):
+        return _edged(sight, kind, config)
     if is_plain:
         return sight
     if kind in _ALL_OF_IT or kind == "LayerNormalization":
@@ -191,7 +246,8 @@ def _through(kind: str, config: Architecture, sight: Sight | None) -> Sight | No
         steps = _pair(config.get("strides") or (sides if kind in _POOLS else 1))
         dilations = _pair(config.get("dilation_rate") or 1)
         reach = [(side - 1) * far for side, far in zip(sides, dilations, strict=True)]
-        return _moved(sight, reach, steps)
+        moved = _moved(sight, reach, steps)
+        return _placed(moved, sight, reach, steps, str(config.get("padding", "valid")))
     if kind == "Conv2DTranspose":
         sides, steps = _pair(config["kernel_size"]), _pair(config.get("strides") or 1)
         reach = [math.ceil(side / step) - 1 for side, step in zip(sides, steps, strict=True)]
@@ -200,6 +256,42 @@ def _through(kind: str, config: Architecture, sight: Sight | None) -> Sight | No
         reach = [0, 0] if config.get("interpolation") == "nearest" else [1, 1]
         return _moved(sight, reach, [1 / step for step in _pair(config["size"])])
     return None
+
+
+def _edged(sight: Sight, kind: str, config: Architecture) -> Sight:
+    """Behind a layer that cuts edges off, or puts some around."""
+    if sight.first is None or sight.positions is None:
+        return sight
+    sides = config["cropping" if kind == "Cropping2D" else "padding"]
+    before_after = [(int(before), int(after)) for before, after in sides]
+    sign = 1 if kind == "Cropping2D" else -1
+    down, right = (
+        first + sign * before * stride
+        for first, stride, (before, _) in zip(sight.first, sight.stride, before_after, strict=True)
+    )
+    rows, columns = (
+        n - sign * (before + after)
+        for n, (before, after) in zip(sight.positions, before_after, strict=True)
+    )
+    return replace(sight, first=(down, right), positions=(rows, columns))
+
+
+def _placed(
+    moved: Sight, before: Sight, reach: list[float], steps: list[float], padding: str
+) -> Sight:
+    """The sight behind a convolution or a pool, with where it begins if that is known."""
+    if before.first is None or before.positions is None or padding not in ("valid", "same"):
+        return moved
+    first, positions = [], []
+    for axis, (n, far, step) in enumerate(zip(before.positions, reach, steps, strict=True)):
+        n_after = math.floor((n - far - 1) / step) + 1
+        n_put_before = 0
+        if padding == "same":  # TensorFlow's rule: the odd one comes after
+            n_after = math.ceil(n / step)
+            n_put_before = max(int((n_after - 1) * step + far + 1 - n), 0) // 2
+        first.append(before.first[axis] - n_put_before * before.stride[axis])
+        positions.append(n_after)
+    return replace(moved, first=(first[0], first[1]), positions=(positions[0], positions[1]))
 
 
 def _moved(sight: Sight, reach: list[float], steps: list[float]) -> Sight:

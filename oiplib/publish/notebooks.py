@@ -28,9 +28,12 @@ from ..study.chapters import MAP_CHAPTER, NOTEBOOKS, needs_of
 from ..study.study import Study
 from ..values import Maps
 from . import words
+from .for_maps import PLACE, for_maps
 
 #: A folder for unfinished notebooks, among the executed ones.
 SCRATCH = ".oip-scratch"
+# In it, what the pages of all maps share.
+_FOR_MAPS = "for-maps.npz"
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,9 @@ class Job:
     facts, holds
         What stands for the names in its text, and what is so; see `words.filled`.
     places
-        The database as ``OIP_DB``, and as ``OIP_DATA`` where the data set's files are looked for
-        first. The kernel has them in its environment: no path or password of this machine gets
-        into a notebook.
+        The database as ``OIP_DB``, as ``OIP_DATA`` where the data set's files are looked for
+        first, and what the pages of maps share. The kernel has them in its environment: no path
+        or password of this machine gets into a notebook.
     key
         Hash of all that the notebook is made from.
     """
@@ -106,12 +109,18 @@ def run(
     needs_of(names)  # an error for a name that no template has
     check_target(out, "folder")
     todo = [job for job in _jobs(study, out, names, maps) if not _is_done(job)]
+    of_maps = [job.parameters["map"] for job in todo if "map" in job.parameters]
+    if of_maps:
+        _hand_on(study, of_maps, out / SCRATCH / _FOR_MAPS)
     failed = []
     forked = not stock and "forkserver" in get_all_start_methods()
-    with bar(len(todo), "Notebooks", "notebooks") as progress:
-        for error in _executed(todo, out, workers or os.cpu_count() or 1, forked):
-            failed.extend([error] if error else [])
-            progress.update(1)
+    try:
+        with bar(len(todo), "Notebooks", "notebooks") as progress:
+            for error in _executed(todo, out, workers or os.cpu_count() or 1, forked):
+                failed.extend([error] if error else [])
+                progress.update(1)
+    finally:
+        (out / SCRATCH / _FOR_MAPS).unlink(missing_ok=True)
     if failed:
         listed = "; ".join(sorted(failed))
         raise OipError(f"{len(failed)} of {len(todo)} notebooks failed: {listed}")
@@ -130,6 +139,12 @@ def map_page(map: int) -> str:
     return f"maps/map-{map:03d}"
 
 
+def _hand_on(study: Study, maps: list[int], path: Path) -> None:
+    """Compute what the pages of maps share, and keep it where their kernels look for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for_maps(study, maps).save(path)
+
+
 def _places(study: Study) -> dict[str, str]:
     store = study.store
     url = store.url.render_as_string(hide_password=False)
@@ -142,6 +157,7 @@ def _places(study: Study) -> dict[str, str]:
 def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job]:
     indices = study.check_maps(maps)
     study.note_asked()  # so that the notebooks find the spec by its hash
+    shared = {PLACE: str((out / SCRATCH / _FOR_MAPS).resolve())}
     common = {
         "spec": study.spec.sha256,
         "network": study.network.id,
@@ -159,7 +175,8 @@ def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job
             *(sorted(told.items()), sorted(holds)),
         )
         key = hashlib.sha256(repr(made_from).encode()).hexdigest()
-        return Job(template, target, values, told, holds, places, key)
+        own_places = places | (shared if number is not None else {})
+        return Job(template, target, values, told, holds, own_places, key)
 
     jobs = [job(name, out / f"{name}.ipynb") for name in names if name != MAP_CHAPTER.name]
     if MAP_CHAPTER.name in names:
@@ -232,7 +249,8 @@ def _execute(job: Job, scratch: Path, forked: bool) -> str | None:
     """Execute one notebook in a kernel of its own; returns what went wrong, in one line."""
     # The debugger of the kernel would warn about frozen modules in every notebook.
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-    os.environ.pop("OIP_DATA", None)
+    for name in ("OIP_DATA", PLACE):
+        os.environ.pop(name, None)
     os.environ.update(job.places)
     import papermill
 

@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..analysis.estimates import Estimate
 from ..analysis.layout import shrunk
-from ..pictures import data_uri, displayable, from_bytes, in_bytes
+from ..pictures import data_uri, displayable, from_bytes, in_bytes, on_one_scale, scaled
 from ..values import Inputs
 from .words import counted, listed, plain
 
@@ -150,11 +150,8 @@ def growing(frames: np.ndarray, inputs: Inputs) -> np.ndarray:
     >>> growing(np.concatenate([start, 2 * start]), Inputs())[0].ravel().tolist()
     [64, 191, 64, 191]
     """
-    if not inputs.is_standardized:
-        return frames if frames.dtype == np.uint8 else in_bytes(frames, inputs)
     values = from_bytes(frames, inputs) if frames.dtype == np.uint8 else frames
-    largest = max(2 * float(np.abs(values[-1]).max()), 1e-12)
-    return np.round(255 * np.clip(0.5 + values / largest, 0, 1)).astype(np.uint8)
+    return on_one_scale(values, values[-1], inputs)
 
 
 def _inputs_of(image: np.ndarray, inputs: Inputs | None) -> Inputs | None:
@@ -194,6 +191,7 @@ def growth(
     Parameters
     ----------
     frames : array, (r, height, width, channels)
+        Pictures (uint8), as `growing` gives them, or what a network takes.
     steps : integers, (r,)
     trace : array, (n,)
         Loss at steps 0 to n - 1.
@@ -626,8 +624,7 @@ def beside(
     gap
         Width of the gap in pixels.
     inputs
-        What the images' network takes. Standardized images, the default, are scaled each by
-        itself: the smallest value to 0, the largest to 255.
+        What the images' network takes, as for `pictures.scaled`: each is scaled by itself.
 
     Returns
     -------
@@ -635,12 +632,13 @@ def beside(
 
     Examples
     --------
-    >>> dark, bright = np.array([[[1.0], [2.0]]]), np.array([[[6.0], [8.0]]])
-    >>> beside(dark, bright, gap=1).ravel().tolist()
-    [0, 255, 255, 0, 255]
+    >>> one, other = np.array([[[-1.0], [0.0]]]), np.array([[[6.0], [-3.0]]])
+    >>> beside(one, other, gap=1).ravel().tolist()
+    [0, 128, 255, 255, 64]
     """
     white = np.full((left.shape[0], gap, left.shape[2]), 255, np.uint8)
-    return np.concatenate([in_bytes(left, inputs), white, in_bytes(right, inputs)], axis=1)
+    drawn = [np.round(255 * scaled(image, inputs)).astype(np.uint8) for image in (left, right)]
+    return np.concatenate([drawn[0], white, drawn[1]], axis=1)
 
 
 def table_html(
@@ -674,6 +672,20 @@ def table_html(
     return f"<details><summary>{plain(folded)}</summary>{table}</details>" if folded else table
 
 
+def _framed(picture: str, part: tuple[float, float, float, float], height: int, width: int) -> str:
+    """A picture, as HTML, with a frame around a part of it."""
+    top, left = max(0.0, part[0]), max(0.0, part[1])
+    bottom, right = min(height, part[0] + part[2]), min(width, part[1] + part[3])
+    place = (
+        f"left:{left / width:.2%};top:{top / height:.2%};"
+        f"width:{(right - left) / width:.2%};height:{(bottom - top) / height:.2%}"
+    )
+    return (
+        f'<span style="position:relative;display:block">{picture}<span style="position:absolute;'
+        f'box-sizing:border-box;border:2px solid #f5a623;{place}"></span></span>'
+    )
+
+
 def gallery_html(
     images: Sequence[np.ndarray],
     labels: Sequence[str],
@@ -683,6 +695,7 @@ def gallery_html(
     columns: int | None = None,
     scrolls: bool = False,
     inputs: Inputs | None = None,
+    parts: Sequence[tuple[float, float, float, float] | None] = (),
 ) -> str:
     """Images with their labels as HTML that needs no other file and fits any width.
 
@@ -703,8 +716,11 @@ def gallery_html(
     scrolls
         Whether each row has all its columns on a narrow page, too, which then scrolls sideways.
     inputs
-        What the network takes, from which images that aren't pictures are drawn back; by
-        default each from its smallest to its largest value.
+        What the network takes, from which images that aren't pictures are drawn back, as by
+        `pictures.scaled`.
+    parts
+        A part of each image that gets a frame, in its pixels: top, left, height and width. It may
+        reach over the edge.
 
     Examples
     --------
@@ -718,10 +734,16 @@ def gallery_html(
         uri = data_uri(small, contrasts[i], _inputs_of(small, inputs))
         text = "<br>".join(map(plain, label.splitlines()))
         # In its dark mode, the theme darkens pictures without this class.
-        cell = (
+        picture = (
             f'<img src="{uri}" alt="{plain(label)}" width="{width}" '
             f'class="dark-light" style="image-rendering:pixelated;display:block;width:{width}px;'
-            'max-width:none"><span style="font-size:0.8rem;display:block;line-height:1.25;'
+            'max-width:none">'
+        )
+        part = parts[i] if i < len(parts) else None
+        if part is not None:
+            picture = _framed(picture, part, image.shape[0], image.shape[1])
+        cell = (
+            f'{picture}<span style="font-size:0.8rem;display:block;line-height:1.25;'
             f'max-width:{max(width, 80)}px;overflow-wrap:break-word">{text}</span>'
         )
         link_style = "text-align:center;text-decoration:none"
