@@ -25,7 +25,11 @@ class Stage:
 
 
 def reproduce(
-    study: Study, site: Path, maps: Maps = None, say: Callable[[Stage], None] = lambda _: None
+    study: Study,
+    site: Path,
+    maps: Maps = None,
+    say: Callable[[Stage], None] = lambda _: None,
+    address: str | None = None,
 ) -> tuple[list[Stage], Summary]:
     """Compute all that the chapters of the book show, run the notebooks, build the site.
 
@@ -41,6 +45,8 @@ def reproduce(
         Maps to be searched and shown; all of the layer by default.
     say
         Called with each stage when it is done.
+    address
+        Where the site will be; see `oiplib.publish.book.build`.
 
     Raises
     ------
@@ -58,11 +64,11 @@ def reproduce(
 
     for need in needs_of(NOTEBOOKS):
         stage(need.name, partial(need.compute, study, indices))
-    stage("book", lambda: _book(study, site, indices))
+    stage("book", lambda: _book(study, site, indices, address))
     return stages, study.summary(indices)
 
 
-def _book(study: Study, site: Path, maps: list[int]) -> str:
-    n_executed, built = book.build(study, site, maps)
+def _book(study: Study, site: Path, maps: list[int], address: str | None) -> str:
+    n_executed, built = book.build(study, site, maps, address)
     notebooks = f"{n_executed} notebooks executed" if n_executed else "notebooks up to date"
     return f"{notebooks}, {'site built' if built else 'site up to date'}"

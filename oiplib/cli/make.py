@@ -333,6 +333,7 @@ def run(
 @click.command()
 @options.maps
 @click.option("--site", default="site", show_default=True, metavar="DIR")
+@options.address
 @options.layer
 @options.network
 @options.data
@@ -341,6 +342,7 @@ def run(
 def book(
     maps: str | None,
     site: str,
+    address: str | None,
     layer: str | None,
     network: int | None,
     data: str | None,
@@ -348,12 +350,13 @@ def book(
     executor: Executor,
 ) -> None:
     """Build the site from the database."""
-    from ..publish.book import build, check_site
+    from ..publish.book import build, check_address, check_site
 
     check_site(Path(site))
+    check_address(address)
     study = options.stored_study(db, network, layer, data, executor)
     shown = maps if maps is not None else study.searched_maps() or None
-    executed, built = build(study, Path(site), shown)
+    executed, built = build(study, Path(site), shown, address)
     tables.say(
         f"{executed} notebooks executed; "
         + (f"open {site}/index.html" if built else f"{site} is up to date")
@@ -375,6 +378,7 @@ def book(
 )
 @options.db
 @click.option("--site", default="site", show_default=True, metavar="DIR")
+@options.address
 @options.executor
 def reproduce(
     quick: bool,
@@ -386,6 +390,7 @@ def reproduce(
     network: int | None,
     db: str | None,
     site: str,
+    address: str | None,
     executor: Executor,
 ) -> None:
     """The main job: from nothing to the database and the site.
@@ -395,11 +400,12 @@ def reproduce(
     articles' open questions, executes the notebooks and builds the book. With --network, does
     the same for a network that was trained or taken in before.
     """
-    from ..publish.book import check_site
+    from ..publish.book import check_address, check_site
     from ..reproduce import Stage
     from ..reproduce import reproduce as do
 
     check_site(Path(site))
+    check_address(address)
     if maps is None and quick:
         maps = QUICK_MAPS
     spec = StudySpec.of(seed, quick)
@@ -408,7 +414,7 @@ def reproduce(
     def say(stage: Stage) -> None:
         tables.say(f"{stage.name:13} {stage.result} ({stage.seconds:.0f} s)")
 
-    stages, summary = do(study, Path(site), maps, say)
+    stages, summary = do(study, Path(site), maps, say, address)
     maps_by_origin = {
         f"found by {origin}": len(of_origin)
         for origin, of_origin in summary.found.items()

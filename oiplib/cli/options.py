@@ -56,6 +56,12 @@ db = click.option(
 layer = click.option(
     "--layer", metavar="NAME", help="Whose maps [default: the layer that was studied last]."
 )
+address = click.option(
+    "--address",
+    metavar="URL",
+    help="Where the site will be, such as https://me.github.io/oip: pages name their address and "
+    "that of the picture beside a link, and there is a sitemap.xml [default: unknown; neither].",
+)
 network = click.option(
     "--network", type=ID, metavar="ID", help="A stored network [default: the first]."
 )

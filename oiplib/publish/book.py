@@ -6,13 +6,13 @@ import hashlib
 import html
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -22,26 +22,20 @@ from ..progress import bar
 from ..study.chapters import CHAPTERS, prepare
 from ..study.study import Study
 from ..values import Maps
-from . import notebooks, words
+from . import frame, notebooks, words
 from .browser import write_network
 from .pages import write_database, write_explore
+from .shared import write_shared
 from .wall import write_front
 
-# Browsers refuse these in a folder without a server, and load the fonts all the same.
-_PRELOADED_FONT = re.compile(r'<link rel="preload" as="font"[^>]*>\s*')
 #: The page to which the pages of the maps belong.
 EXPLORE = "explore"
-#: Pages of the folder ``book`` that follow the chapters.
-OWN_PAGES = (
-    EXPLORE,
-    "try",
-    "your-network",
-    "machines",
-    "limits",
-    "commands",
-    "reference",
-    "glossary",
-    "cite",
+#: Pages to play with, which stand before the chapters.
+_FIRST = (EXPLORE, "try")
+#: Pages and chapters that are looked up, not read, which stand at the end under a caption.
+_TECHNICAL = (
+    *("glossary", "01-network", "query", "your-network", "machines", "limits"),
+    *("commands", "reference", "cite"),
 )
 # What the texts of the site say of the study: the arguments of `words.filled`.
 _Told = tuple[dict[str, str], frozenset[str]]
@@ -49,7 +43,9 @@ _Told = tuple[dict[str, str], frozenset[str]]
 MARKER = ".oip-site"
 
 
-def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
+def build(
+    study: Study, site: Path, maps: Maps = None, address: str | None = None
+) -> tuple[int, bool]:
     """Compute what is missing, execute the notebooks that aren't yet, build if anything changed.
 
     Parameters
@@ -61,6 +57,10 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
         ``<site>.work`` keeps the executed notebooks.
     maps
         Maps that get a page; all of the layer by default.
+    address
+        Where the site will be, such as ``https://me.github.io/oip``. With it, pages name their
+        own address and that of the picture beside a link, and there is a ``sitemap.xml``.
+        Nothing else of the site depends on it; it is stored in no other place.
 
     Returns
     -------
@@ -72,11 +72,12 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
     Raises
     ------
     InputError
-        If the folder holds something that isn't a site of ours.
+        If the folder holds something that isn't a site of ours, or the address is none.
     OipError
         If a notebook fails, or Jupyter Book does.
     """
     work = check_site(site)
+    address = check_address(address)
     indices = prepare(study, maps=maps)
     work.mkdir(parents=True, exist_ok=True)
     if not (work / MARKER).exists():
@@ -84,11 +85,11 @@ def build(study: Study, site: Path, maps: Maps = None) -> tuple[int, bool]:
     executed = notebooks.run(study, work / "notebooks", maps=indices)
     pages = [*(chapter.name for chapter in CHAPTERS), *map(notebooks.map_page, indices)]
     told = words.facts(study, indices), words.holding(study)
-    key = _key(study, told, work / "notebooks", pages)
+    key = _key(study, (told, address), work / "notebooks", pages)
     if (site / MARKER).is_file() and (site / MARKER).read_text().strip() == key:
         return executed, False
     source = _sources(study, told, indices, work, pages)
-    pages_folder = _jupyter_book(source, work)
+    pages_folder = _jupyter_book(source, work, address)
     (pages_folder / MARKER).write_text(key + "\n")
     _replace(site, pages_folder, work)
     return executed, True
@@ -114,29 +115,44 @@ def _sources(study: Study, told: _Told, maps: list[int], work: Path, pages: list
     link = f'<a href="oip.db.zip" download>oip.db.zip</a> ({size:.1f} MB)'
     explore = source / f"{EXPLORE}.md"
     explore.write_text(explore.read_text().replace("{download-database}", link))
-    chapters: list[dict[str, Any]] = [{"file": chapter.name} for chapter in CHAPTERS]
-    others: list[dict[str, Any]] = [{"file": page} for page in OWN_PAGES]
-    for other in others:
-        if other["file"] == EXPLORE:
-            other["sections"] = [{"file": page} for page in pages if page.startswith("maps/")]
-    contents = {"format": "jb-book", "root": "index", "chapters": [*chapters, *others]}
-    (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
+    write_shared(study, maps, source / "extra" / frame.SHARED)
+    (source / "_toc.yml").write_text(yaml.safe_dump(_contents(source, pages), sort_keys=False))
     return source
 
 
-def _jupyter_book(source: Path, work: Path) -> Path:
+def _contents(source: Path, pages: list[str]) -> dict[str, Any]:
+    """The table of contents: pages to play with, chapters to read, pages to look things up.
+
+    The pages of the maps belong to one of the first, and aren't in the sidebar.
+    """
+    there = {path.stem for kind in ("*.md", "*.ipynb") for path in source.glob(kind)} - {"index"}
+    first = [page for page in _FIRST if page in there]
+    last = [page for page in _TECHNICAL if page in there]
+    to_read = [page for page in pages if page in there - {*first, *last}]
+    last += sorted(there - {*first, *to_read, *last})
+    parts = []
+    for caption, names in (("", first), ("To read", to_read), ("To look up", last)):
+        files: list[dict[str, Any]] = [{"file": name} for name in names]
+        for file in files:
+            if file["file"] == EXPLORE:
+                file["sections"] = [{"file": page} for page in pages if page.startswith("maps/")]
+        parts.append({**({"caption": caption} if caption else {}), "chapters": files})
+    return {"format": "jb-book", "root": "index", "parts": parts}
+
+
+def _jupyter_book(source: Path, work: Path, address: str | None = None) -> Path:
     """Build the book from scratch, warnings being errors; returns the folder of its pages."""
     output = work / "build"
     shutil.rmtree(output, ignore_errors=True)
     program = (
         "from oiplib.lifeline import end_with_input; end_with_input(); "
-        "from jupyter_book.cli.main import main; main()"
+        "from oiplib.publish.frame import main; main()"
     )
-    command = [sys.executable, "-c", program, "build", "-W", "--keep-going", "-q"]
+    command = [sys.executable, "-c", program, str(source), str(output), address or ""]
     log = work / "jupyter-book.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [*command, "--path-output", str(output), str(source)],
+            command,
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -153,13 +169,8 @@ def _jupyter_book(source: Path, work: Path) -> Path:
         reasons = [line for line in log_lines if "WARNING" in line or "ERROR" in line]
         reason = reasons[0] if reasons else "no pages"
         raise OipError(f"Jupyter Book failed: {reason}; all of it is in {log}")
-    for page in folder.rglob("*.html"):
-        page.write_text(_PRELOADED_FONT.sub("", page.read_text()))
     _escape_headings(folder / "searchindex.js")
-    # Sphinx' notes to itself, and templates of the theme that are no pages.
-    notes = [folder / ".buildinfo", folder / "objects.inv"]
-    for leftover in [*notes, *folder.glob("_static/**/*webpack-macros.html")]:
-        leftover.unlink(missing_ok=True)
+    frame.finish(folder, address)
     return folder
 
 
@@ -224,11 +235,29 @@ def check_site(site: Path) -> Path:
     return work
 
 
-def _key(study: Study, told: _Told, folder: Path, pages: list[str]) -> str:
+def check_address(address: str | None) -> str | None:
+    """The address of a site with ``/`` at its end.
+
+    Raises
+    ------
+    InputError
+        If it isn't one of a folder on a web server.
+    """
+    if address is None:
+        return None
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise InputError(
+            f"no address of a site: {address!r}; write it like https://example.org/oip"
+        )
+    return address.rstrip("/") + "/"
+
+
+def _key(study: Study, told: tuple[_Told, str | None], folder: Path, pages: list[str]) -> str:
     """A hash of everything that the site is built from."""
-    facts, holds = told
+    (facts, holds), address = told
     oips = study.store.oip_ids()  # those of other networks, too
-    made_from = study.fingerprint(), oips, sorted(facts.items()), sorted(holds)
+    made_from = study.fingerprint(), oips, sorted(facts.items()), sorted(holds), address
     digest = hashlib.sha256(repr(made_from).encode())
     templates = sorted(notebooks.templates("book").rglob("*"))
     files = [path for path in templates if path.is_file()]
