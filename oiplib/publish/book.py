@@ -34,8 +34,8 @@ EXPLORE = "explore"
 _FIRST = (EXPLORE, "try")
 #: Pages and chapters that are looked up, not read, which stand at the end under a caption.
 _TECHNICAL = (
-    *("01-network", "query", "your-network", "machines", "limits"),
-    *("commands", "reference", "glossary", "cite"),
+    *("glossary", "01-network", "query", "your-network", "machines", "limits"),
+    *("commands", "reference", "cite"),
 )
 # What the texts of the site say of the study: the arguments of `words.filled`.
 _Told = tuple[dict[str, str], frozenset[str]]
@@ -116,18 +116,22 @@ def _sources(study: Study, told: _Told, maps: list[int], work: Path, pages: list
     explore = source / f"{EXPLORE}.md"
     explore.write_text(explore.read_text().replace("{download-database}", link))
     write_shared(study, maps, source / "extra" / frame.SHARED)
-    (source / "_toc.yml").write_text(yaml.safe_dump(_contents(pages), sort_keys=False))
+    (source / "_toc.yml").write_text(yaml.safe_dump(_contents(source, pages), sort_keys=False))
     return source
 
 
-def _contents(pages: list[str]) -> dict[str, Any]:
+def _contents(source: Path, pages: list[str]) -> dict[str, Any]:
     """The table of contents: pages to play with, chapters to read, pages to look things up.
 
     The pages of the maps belong to one of the first, and aren't in the sidebar.
     """
-    to_read = [chapter.name for chapter in CHAPTERS if chapter.name not in _TECHNICAL]
+    there = {path.stem for kind in ("*.md", "*.ipynb") for path in source.glob(kind)} - {"index"}
+    first = [page for page in _FIRST if page in there]
+    last = [page for page in _TECHNICAL if page in there]
+    to_read = [page for page in pages if page in there - {*first, *last}]
+    last += sorted(there - {*first, *to_read, *last})
     parts = []
-    for caption, names in (("", _FIRST), ("To read", to_read), ("To look up", _TECHNICAL)):
+    for caption, names in (("", first), ("To read", to_read), ("To look up", last)):
         files: list[dict[str, Any]] = [{"file": name} for name in names]
         for file in files:
             if file["file"] == EXPLORE:

@@ -56,7 +56,9 @@ _LEFT_OVER = (
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register what Sphinx is to call."""
-    app.connect("html-page-context", _frame_page, priority=900)
+    # Before the theme leaves out what it finds empty, and after all scripts are named.
+    app.connect("html-page-context", _frame_page, priority=400)
+    app.connect("html-page-context", _drop_unused, priority=900)
     app.connect("html-collect-pages", _other_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -100,10 +102,11 @@ def _frame_page(
     if "body" in context:
         for found, mended in _MENDED.items():
             context["body"] = context["body"].replace(found, mended)
-    _drop_unused(context)
 
 
-def _drop_unused(context: dict[str, Any]) -> None:
+def _drop_unused(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
     """Leave out the scripts and styles whose sign isn't in the text of the page."""
     body = context.get("body") or ""
 
