@@ -227,8 +227,12 @@ class Failing:
         tried.touch()
         if self.item == 1 and self.how == "fails":
             raise ValueError("no such luck")
-        if self.item == 1 and self.how == "is wrong":
+        if self.item == 1 and self.how == "is odd":
+            raise Odd("this", "that")
+        if self.item == 1 and self.how.startswith("is wrong"):
             raise OipError("it can't be")
+        if self.how == "is wrong while others work":
+            time.sleep(60)
         if self.item == 1 and self.how == "loses its worker once" and self.n_tried() == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.item**2
@@ -279,6 +283,28 @@ def test_a_unit_that_is_refused_is_not_tried_again(tmp_path):
         _, error = carried_out(workers, tmp_path, "is wrong")
     assert error == "it can't be"
     assert Failing(1, tmp_path, "").n_tried() == 1
+
+
+class Odd(Exception):
+    """An error that can't be made again from its text, as pickle tries."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def test_an_error_that_cannot_travel_is_told(tmp_path):
+    with Workers(1) as workers:
+        kept, error = carried_out(workers, tmp_path, "is odd")
+    assert kept == {0: 0, 2: 4, 3: 9}
+    assert error == "unit 1 failed 3 times (Odd: this and that); all else is stored"
+
+
+def test_workers_can_be_used_again_after_an_error(tmp_path):
+    with Workers(2) as workers:
+        assert carried_out(workers, tmp_path, "is wrong while others work")[1] == "it can't be"
+        (tmp_path / "again").mkdir()
+        kept, error = carried_out(workers, tmp_path / "again", "works")
+    assert (kept, error) == ({k: k**2 for k in range(4)}, None)
 
 
 def test_a_unit_that_lost_its_worker_is_handed_out_again(tmp_path):

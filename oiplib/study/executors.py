@@ -77,6 +77,9 @@ class Executor(ABC):
         """Whether everything that was handed out is lost."""
         return False
 
+    def give_up(self) -> None:  # noqa: B027 - not each hands something out
+        """Nobody waits for the units any more that are computed now."""
+
     def close(self) -> None:  # noqa: B027 - not each has something to end
         """End what was started; units that go on are given up."""
 
@@ -148,6 +151,12 @@ class Workers(Executor):
     def n_counted(self) -> int:
         """As `Executor`."""
         return sum(worker.n_counted for worker in self._workers)
+
+    def give_up(self) -> None:
+        """As `Executor`; processes that compute one end."""
+        for worker in self._workers:
+            if not worker.is_free:
+                worker.end()
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
@@ -261,7 +270,23 @@ def _receive(sha256: str, packed: Packed) -> None:
 
 
 def _computed(unit: Unit, sha256: str) -> Any:
-    return unit.compute(_opened(sha256), _Counted())
+    with _told():
+        return unit.compute(_opened(sha256), _Counted())
+
+
+class UnitFailed(Exception):
+    """A unit failed elsewhere: with which error, in a line. Any other error might not travel."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Raise an error that can be sent to the driver."""
+    try:
+        yield
+    except OipError:
+        raise
+    except Exception as error:
+        raise UnitFailed(f"{type(error).__name__}: {_first_line(error)}") from None
 
 
 @lru_cache(maxsize=_MOST_OPENED)
@@ -309,7 +334,7 @@ class Cluster(Executor):
             self._address = self._own.scheduler_address
         try:
             self._connect(_LONGEST_ANSWER)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, OverflowError) as error:
             self.close()
             raise InputError(
                 f"no Dask scheduler answers at {address[:200]}: {_first_line(error)}; start one by "
@@ -418,7 +443,8 @@ def _computed_on_cluster(unit: Unit, sha256: str, packed: Packed, code: str) -> 
             while len(_OPENED) >= _MOST_OPENED:
                 del _OPENED[next(iter(_OPENED))]
             _OPENED[sha256] = packed.opened()
-        return unit.compute(_OPENED[sha256])
+        with _told():
+            return unit.compute(_OPENED[sha256])
 
 
 @cache

@@ -100,46 +100,53 @@ def train(
     data
         Folder that holds its files.
     """
-    keys = {spec: training_key(spec, data) for spec in specs}
-    missing = [spec for spec in specs if store.trained_by([keys[spec]]) is None]
+    keys = {spec: training_keys(spec, data) for spec in specs}
+    # By its key a training is known wherever its data set's file lies.
+    specs_by_key = {keys[spec][0]: spec for spec in specs}
+
+    def stored() -> list[str]:
+        return [key for key, spec in specs_by_key.items() if store.trained_by(keys[spec])]
+
+    missing = [key for key in specs_by_key if key not in stored()]
     if not missing:
         return
     with ExitStack() as ending:
         if not isinstance(executor, Cluster):
             n = n_cores() if executor.is_here else executor.n_workers
             executor = ending.enter_context(Workers(min(len(missing), n), n_threads=1))
-        run_ids = {spec: ending.enter_context(running(store, "train", spec)) for spec in missing}
+        run_ids = {
+            key: ending.enter_context(running(store, "train", specs_by_key[key])) for key in missing
+        }
+        waiting = list(missing)
+        finished: dict[str, tuple[str, bytes, History]] = {}
 
-        finished: dict[CnnSpec, tuple[str, bytes, History]] = {}
-
-        def keep(group: tuple[CnnSpec, ...], trained: tuple[str, bytes, History]) -> None:
+        def keep(group: tuple[str, ...], trained: tuple[str, bytes, History]) -> None:
             finished[group[0]] = trained
             # A file's networks get their ids in the order of the specs, whichever is finished
             # first; with a server, another driver may have the one before.
-            in_order = takewhile(finished.__contains__, list(missing))
+            in_order = takewhile(finished.__contains__, waiting)
             keep_finished(list(in_order if store.is_file else finished))
 
-        def keep_finished(specs: Sequence[CnnSpec]) -> None:
-            for spec in specs:
-                result = finished.pop(spec)
-                missing.remove(spec)
-                _keep(store, spec, keys[spec], result, dataset, data, run_ids[spec])
+        def keep_finished(keys: Sequence[str]) -> None:
+            for key in keys:
+                waiting.remove(key)
+                _keep(store, specs_by_key[key], key, finished.pop(key), dataset, data, run_ids[key])
 
         ending.callback(lambda: keep_finished(list(finished)))
-
         work = Work(
             name=f"train|{dataset.sha256}",
             subject=Subject(dataset.sha256, lambda: dataset, lambda: PackedData(dataset)),
-            groups=[(spec,) for spec in missing],
-            unit=lambda group: TrainingUnit(*group),
+            groups=[(key,) for key in missing],
+            unit=lambda group: TrainingUnit(specs_by_key[group[0]]),
             keep=keep,
-            stored=lambda: [spec for spec in specs if store.trained_by([keys[spec]]) is not None],
+            stored=stored,
         )
         n_batches = {
-            spec: spec.epochs * -(-len(dataset.train_images) // spec.batch_size) for spec in specs
+            key: spec.epochs * -(-len(dataset.train_images) // spec.batch_size)
+            for key, spec in specs_by_key.items()
         }
-        title = f"Training, seeds {', '.join(map(_seeds, missing))}"
-        with bar(sum(n_batches[spec] for spec in missing), title, "batches") as progress:
+        title = f"Training, seeds {', '.join(_seeds(specs_by_key[key]) for key in missing)}"
+        with bar(sum(n_batches[key] for key in missing), title, "batches") as progress:
             carry_out(executor, store, work, progress, n_batches.__getitem__)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -87,7 +88,7 @@ def carry_out(
     failed: list[str] = []
     # How much of the bar is done elsewhere, and how much of it the bar shows.
     n_done = n_shown = 0
-    with store.leases() as leases:
+    with store.leases() as leases, _given_up(executor, running):
 
         def lease(item: Item) -> str:
             return f"{work.name}|{item}"
@@ -107,27 +108,31 @@ def carry_out(
             for item in group:
                 leases.drop(lease(item))
 
-        def took_back(future: Future[Any], group: tuple[Item, ...]) -> None:
+        def took_back(future: Future[Any], group: tuple[Item, ...]) -> OipError | None:
+            """Keep what a unit came to; gives the error that ends all, if there is one."""
             nonlocal n_done
             if executor.has_lost(future):
                 losses[group] += 1
                 if losses[group] < _MOST_LOSSES:
                     waiting.appendleft(group)
-                    return
+                    return None
                 failed.append(f"{work.unit(group)} lost its worker {_MOST_LOSSES} times")
             elif (error := future.exception()) is not None:
                 if isinstance(error, OipError):
-                    raise error
+                    return error
                 failures[group] += 1
                 if failures[group] < _MOST_FAILURES:
                     waiting.append(group)
-                    return
-                told = f"{type(error).__name__}: {error}".splitlines()[0]
-                failed.append(f"{work.unit(group)} failed {_MOST_FAILURES} times ({told})")
+                    return None
+                failed.append(f"{work.unit(group)} failed {_MOST_FAILURES} times ({error})")
             else:
-                work.keep(group, future.result())
+                try:
+                    work.keep(group, future.result())
+                except OipError as error:
+                    return error
                 n_done += sum(size(item) for item in group)
             drop(group)
+            return None
 
         while waiting or running or elsewhere:
             n_at_once = executor.n_at_once
@@ -146,8 +151,9 @@ def carry_out(
                 elsewhere.clear()
                 continue
             done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
-            for future in done:
-                took_back(future, running.pop(future))
+            refused = [took_back(future, running.pop(future)) for future in done]
+            if error := next(filter(None, refused), None):
+                raise error
             if running and not done and executor.has_lost_all():
                 waiting.extendleft(reversed(running.values()))
                 running.clear()
@@ -158,3 +164,15 @@ def carry_out(
                 progress.set_postfix(workers=executor.n_workers, refresh=False)
     if failed:
         raise OipError(f"{'; '.join(failed)}; all else is stored")
+
+
+@contextmanager
+def _given_up(executor: Executor, running: Collection[Future[Any]]) -> Iterator[None]:
+    """Leave nothing behind that computes for nobody, whatever ends the work."""
+    try:
+        yield
+    except BaseException:
+        for future in running:
+            future.cancel()
+        executor.give_up()
+        raise
