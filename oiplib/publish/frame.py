@@ -60,6 +60,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", _frame_page, priority=400)
     app.connect("html-page-context", _drop_unused, priority=900)
     app.connect("html-collect-pages", _other_pages)
+    # It numbers sections after all pages are read, and doesn't say so; ours have no numbers.
+    numbering = app.extensions.get("sphinx_multitoc_numbering")
+    if numbering is not None:
+        numbering.parallel_read_safe = True
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
