@@ -179,7 +179,9 @@ def untold(tree):
     uses = {n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in ("say", "Told")}
     calls = [n for n in ast.walk(tree) if called(n) in ("say", "Told")]
     wrong = [n for n in calls if not n.args or not is_constant(n.args[0])]
-    return [ast.unparse(n) for n in [*wrong, *(uses - {n.func for n in calls})]]
+    types = [getattr(n, name, None) for n in ast.walk(tree) for name in ("annotation", "returns")]
+    named = {n for each in types if each is not None for n in ast.walk(each)}
+    return [ast.unparse(n) for n in [*wrong, *(uses - named - {n.func for n in calls})]]
 
 
 @pytest.mark.parametrize(

@@ -226,8 +226,6 @@ def facts(study: Findings, maps: Sequence[int]) -> dict[str, str]:
         "summary": _summary(study),
         "sees": _sees(study),
         "takes": taken(study.inputs),
-        "n_restarts": str(study.spec.variety.n_starts),
-        "n_patterns": f"{study.spec.scan.grid.n_patterns:,}",
         "n_random": f"{ReactionSpec().n_images:,}",
         "null_share": f"{study.spec.variety.quantile:.0%}",
         "map": str(ARTICLES_MAP if ARTICLES_MAP in maps else maps[-1]),
