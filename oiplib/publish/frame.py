@@ -81,7 +81,7 @@ def _frame_page(
     titles = app.env.titles
 
     def linked(name: str) -> dict[str, str]:
-        link = app.builder.get_relative_uri(page, name)
+        link = app.builder.get_relative_uri(page, name) or "#"
         return {"link": link, "title": escape(titles[name].astext()), "name": name}
 
     before, after = order.neighbours(page)
@@ -103,7 +103,9 @@ def _frame_page(
         inside = "../" * page.count("/")
         context["shared_picture"] = (address or inside) + SHARED
         context["shared_width"], context["shared_height"] = SHARED_SIZE
-    context["page_title"] = titles[page].astext() if page in titles else context.get("title", "")
+    # The search has no text of its own, and so no title.
+    named = context.get("title") or page.capitalize()
+    context["page_title"] = titles[page].astext() if page in titles else named
     context["is_front"] = page == front
     if "body" in context:
         for found, mended in _MENDED.items():
