@@ -97,6 +97,8 @@ def test_every_page_is_whole_fits_a_phone_and_asks_nobody_else(
     """Pages that are loaded on a phone or on a wide screen, by day or by night."""
     home = served if scheme == "http" else built.as_uri()
     names = sorted(path.relative_to(built).as_posix() for path in built.rglob("*.html"))
+    # Those that lead on at once are tested in test_explore.py.
+    names = [name for name in names if name not in ("06-gallery.html", "atlas.html", "find.html")]
     watched = Watched(browser, home, viewport=size, color_scheme=mode)
     for first in range(0, len(names), 8):
         group = names[first : first + 8]
@@ -119,7 +121,12 @@ def broken_images(page):
 
 
 def assert_no_sideways_scroll(page, mode, name):
-    page.wait_for_function("mode => document.documentElement.dataset.theme == mode", arg=mode)
+    # The page for missing addresses has no theme, and follows the reader's setting.
+    page.wait_for_function(
+        "mode => (document.documentElement.dataset.theme || "
+        "(matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')) == mode",
+        arg=mode,
+    )
     widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert widths[0] <= widths[1] == NARROW["width"], name
 
