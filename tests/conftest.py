@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import CHROMIUM, serving
 from filelock import FileLock
 from sqlalchemy import create_engine, select
 
@@ -313,6 +314,30 @@ def built(once, finished):
         assert n_executed == len(CHAPTERS) + len(SHOWN)
 
     return once("book", make) / "site"
+
+
+@pytest.fixture(scope="module")
+def served(built):
+    """Address of the site on a server."""
+    with serving(built) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; its tests are marked by `needs_browser`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = {"executable_path": CHROMIUM, "args": ["--no-sandbox"]}
+        with playwright.chromium.launch(**options) as launched:
+            yield launched
+
+
+@pytest.fixture(params=["http", "file"])
+def home(request, built):
+    """Address of the site: on a server, and of its folder."""
+    return request.getfixturevalue("served") if request.param == "http" else built.as_uri()
 
 
 @pytest.fixture(scope="session")

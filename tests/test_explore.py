@@ -10,9 +10,9 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from browsing import Watched, needs_browser
 from conftest import SHOWN
 from PIL import Image
-from test_site import CHROMIUM, Watched, browser, served  # noqa: F401
 
 from oiplib import OipFilter, Store, Study
 from oiplib.analysis.neighbours import most_similar_pairs
@@ -21,13 +21,13 @@ from oiplib.pictures import displayable
 from oiplib.publish.pages import write_explore
 from oiplib.study.chapters import CHAPTERS
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+pytestmark = needs_browser
 
 SCHEMES = pytest.mark.parametrize("scheme", ["http", "file"])
 
 
 @pytest.fixture
-def explore(browser, served, built):  # noqa: F811
+def explore(browser, served, built):
     """A function that opens the page at an address; nothing may have gone wrong at the end."""
     opened = []
 
@@ -275,7 +275,7 @@ def test_the_database_can_be_downloaded(explore, finished, tmp_path):
 
 
 @pytest.fixture
-def page_of(browser, built, tmp_path):  # noqa: F811
+def page_of(browser, built, tmp_path):
     """A function that opens the page with other data beside it: a table, or what is written."""
 
     (tmp_path / "_static").symlink_to(built / "_static")

@@ -1,23 +1,18 @@
 """What stands around each page's text: weight, sidebar, links as others show them, for everyone."""
 
-import functools
-import http.server
 import shutil
 import subprocess
-import threading
 import xml.etree.ElementTree as ElementTree
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from browsing import NARROW, WIDE, Quiet, Watched, needs_browser, serving
 from bs4 import BeautifulSoup
 from conftest import SHOWN
 from PIL import Image
-from test_site import CHROMIUM, NARROW, OTHER, WIDE, Watched, browser, served  # noqa: F401
 
 from oiplib import InputError
 from oiplib.publish import book, frame
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
 
 #: Pages of one kind look alike: one of each.
 KINDS = (
@@ -59,9 +54,9 @@ def axe(tmp_path_factory):
     ("mode", "size"), [("light", WIDE), ("dark", WIDE), ("light", NARROW), ("dark", NARROW)]
 )
 def test_axe_finds_nothing_moderate_or_worse(
-    browser,  # noqa: F811
+    browser,
     built,
-    served,  # noqa: F811
+    served,
     axe,
     mode,
     size,
@@ -85,7 +80,7 @@ def test_axe_finds_nothing_moderate_or_worse(
     assert found == []
 
 
-def loaded(browser, address):  # noqa: F811
+def loaded(browser, address):
     """How many bytes a page loads, unpacked, with all that it asks for."""
     page = browser.new_page()
     sizes = {}
@@ -97,7 +92,7 @@ def loaded(browser, address):  # noqa: F811
 
 
 @needs_browser
-def test_a_page_of_text_loads_less_than_a_megabyte(browser, built, served):  # noqa: F811
+def test_a_page_of_text_loads_less_than_a_megabyte(browser, built, served):
     sizes = {
         name: loaded(browser, f"{served}/{name}.html")
         for name in TEXT
@@ -219,34 +214,22 @@ def test_a_site_with_an_address_names_it(addressed):
     assert lost.select_one("#home")["href"] == "https://me.example/oip/"
 
 
-class Lost(http.server.SimpleHTTPRequestHandler):
+class Lost(Quiet):
     """A host that answers with the site's own page where there is nothing."""
 
-    def log_message(self, *args):
-        pass
-
     def send_error(self, code, message=None, explain=None):
-        body = (self.site / "404.html").read_bytes()
+        site = self.path.split("/")[1]
+        body = Path(self.directory, site, "404.html").read_bytes()
         self.send_response(code)
         self.send_header("Content-Type", "text/html")
         self.end_headers()
         self.wfile.write(body)
 
 
-@contextmanager
-def hosting(site):
-    handler = type("Here", (Lost,), {"site": site})
-    serve = functools.partial(handler, directory=str(site.parent))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{site.name}"
-        server.shutdown()
-
-
 @needs_browser
 @pytest.mark.parametrize("lost", ["nowhere.html", "maps/map-999.html", "a/b/c/d.html"])
-def test_from_an_address_without_a_page_a_link_leads_home(browser, built, lost):  # noqa: F811
-    with hosting(built) as home:
+def test_from_an_address_without_a_page_a_link_leads_home(browser, built, lost):
+    with serving(built, Lost) as home:
         page = browser.new_page()
         page.goto(f"{home}/{lost}")
         page.wait_for_load_state("networkidle")
@@ -258,7 +241,7 @@ def test_from_an_address_without_a_page_a_link_leads_home(browser, built, lost):
 
 
 @needs_browser
-def test_what_scrolls_is_reached_by_the_keyboard_and_shows_it(browser, built, served):  # noqa: F811
+def test_what_scrolls_is_reached_by_the_keyboard_and_shows_it(browser, built, served):
     page = Watched(browser, served, viewport=NARROW).open(f"{served}/reference.html")
     scrolled = page.query_selector("[data-oip-scrolls]")
     assert scrolled.get_attribute("tabindex") == "0"
@@ -273,7 +256,7 @@ def test_what_scrolls_is_reached_by_the_keyboard_and_shows_it(browser, built, se
 
 
 @needs_browser
-def test_signs_are_drawn_without_an_icon_font(browser, served):  # noqa: F811
+def test_signs_are_drawn_without_an_icon_font(browser, served):
     page = Watched(browser, served, viewport=WIDE).open(f"{served}/limits.html")
     signs = page.eval_on_selector_all(
         ".fa-solid, .fas",

@@ -7,10 +7,11 @@ import re
 
 import numpy as np
 import pytest
+from browsing import Watched, needs_browser
 from bs4 import BeautifulSoup
 from conftest import SHOWN
 from PIL import Image
-from test_site import CHROMIUM, HOSTILE, Watched, serving
+from test_site import HOSTILE
 
 from oiplib.analysis.sight import Sight
 from oiplib.pictures import contrast_gain, from_bytes, in_bytes, on_one_scale, scaled
@@ -20,34 +21,12 @@ from oiplib.study.questions import reaction
 from oiplib.study.unique import PRIORS
 from oiplib.values import AscentSpec, ClimbSpec, Inputs
 
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
 MAP = SHOWN[1]
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = {"executable_path": CHROMIUM, "args": ["--no-sandbox"]}
-        with playwright.chromium.launch(**options) as launched:
-            yield launched
-
-
-@pytest.fixture(scope="module")
-def over_http(built):
-    with serving(built) as address:
-        yield address
-
-
-@pytest.fixture(params=["http", "file"])
-def home(request, built):
-    return request.getfixturevalue("over_http") if request.param == "http" else built.as_uri()
-
-
 @pytest.fixture
-def watched(chromium, home):
-    watched = Watched(chromium, home)
+def watched(browser, home):
+    watched = Watched(browser, home)
     yield watched
     assert watched.wrong == []
 
@@ -184,8 +163,8 @@ def test_the_keyboard_alone_reaches_all_of_it(page):
 
 
 @needs_browser
-def test_without_javascript_the_end_and_the_curve_are_shown(chromium, built, finished):
-    context = chromium.new_context(java_script_enabled=False)
+def test_without_javascript_the_end_and_the_curve_are_shown(browser, built, finished):
+    context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{built.as_uri()}/maps/map-{MAP:03d}.html")
     assert page.locator(".oip-growth-version:visible").count() == 1

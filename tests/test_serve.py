@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import Watched, needs_browser
 
 from oiplib import Store
 from oiplib.publish.export import write_csv
 from oiplib.store.arrays import packed
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @contextmanager
@@ -57,29 +55,20 @@ def answer_of(address):
         return json.load(answer)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-def test_the_page_of_a_map_shows_its_pictures(served, tiny_study):
-    from playwright.sync_api import sync_playwright
-
+@needs_browser
+def test_the_page_of_a_map_shows_its_pictures(browser, served, tiny_study):
     n = len(tiny_study.oips(map=3))
-    with sync_playwright() as playwright:
-        options = {"executable_path": CHROMIUM, "args": ["--no-sandbox"]}
-        with playwright.chromium.launch(**options) as browser:
-            page = browser.new_page()
-            elsewhere, errors = [], []
-            page.on("request", lambda request: elsewhere.append(request.url))
-            page.on("pageerror", lambda error: errors.append(str(error)))
-            page.goto(f"{served}/maps")
-            page.click("td.col-map a:text-is('3')")
-            page.wait_for_load_state("networkidle")
-            assert page.inner_text("h1") == "All OIPs of a map"
-            widths = page.eval_on_selector_all("td img", "all => all.map(i => i.naturalWidth)")
-            page.goto(f"{served}/best_of_map?map=3")
-            frames = page.eval_on_selector_all("td img", "all => all.map(i => i.naturalWidth)")
+    watched = Watched(browser, served.rpartition("/")[0])
+    page = watched.open(f"{served}/maps")
+    page.click("td.col-map a:text-is('3')")
+    page.wait_for_load_state("networkidle")
+    assert page.inner_text("h1") == "All OIPs of a map"
+    widths = page.eval_on_selector_all("td img", "all => all.map(i => i.naturalWidth)")
+    page.goto(f"{served}/best_of_map?map=3")
+    frames = page.eval_on_selector_all("td img", "all => all.map(i => i.naturalWidth)")
     assert widths == [28] * n
     assert frames == [28] * (1 + len(tiny_study.oips(map=3).best().frames))
-    assert errors == []
-    assert {url.split("/")[2] for url in elsewhere if "://" in url} == {served.split("/")[2]}
+    assert watched.wrong == []
 
 
 def test_each_named_query_and_view_answers(served, tiny_study):

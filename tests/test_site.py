@@ -1,91 +1,18 @@
 """The site in a real browser: over HTTP below some path, and from the folder itself."""
 
-import functools
-import http.server
 import itertools
 import json
-import shutil
 import sqlite3
-import threading
-from contextlib import closing, contextmanager
+from contextlib import closing
 from urllib.parse import quote
 
 import pytest
+from browsing import NARROW, OTHER, WIDE, Watched, needs_browser, serving
 
 from oiplib import Study
 from oiplib.publish import book
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-@contextmanager
-def serving(site):
-    """Address of a site on a server, below a path that it knows nothing of."""
-    handler = functools.partial(Quiet, directory=str(site.parent))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{site.name}"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def served(built):
-    with serving(built) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = {"executable_path": CHROMIUM, "args": ["--no-sandbox"]}
-        with playwright.chromium.launch(**options) as launched:
-            yield launched
-
-
-class Watched:
-    """Pages, and what went wrong on them."""
-
-    def __init__(self, browser, home, **options):
-        self.context = browser.new_context(**options)
-        self.wrong = []
-        self.context.on("weberror", lambda error: self.wrong.append(str(error.error)))
-        self.context.on("requestfailed", lambda request: self.note("failed", request))
-        self.context.on("request", lambda request: self.note_elsewhere(home, request))
-        self.context.on(
-            "console", lambda line: line.type == "error" and self.wrong.append(line.text)
-        )
-
-    def note(self, problem, request):
-        self.wrong.append(f"{problem}: {request.url}")
-
-    def note_elsewhere(self, home, request):
-        if not request.url.startswith((home, "data:", "blob:")):
-            self.note("elsewhere", request)
-
-    def open(self, address):
-        (page,) = self.open_together([address])
-        return page
-
-    def open_together(self, addresses):
-        """Pages that are loaded at the same time, each in a tab."""
-        tabs = [self.context.new_page() for _ in addresses]
-        for tab, address in zip(tabs, addresses, strict=True):
-            tab.goto(address, wait_until="commit")
-        for tab in tabs:
-            tab.wait_for_load_state("networkidle")
-        return tabs
-
-
-OTHER = {"light": "dark", "dark": "light"}
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
+pytestmark = needs_browser
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from test_site import CHROMIUM, Watched, browser, served  # noqa: F401 - fixtures
+from browsing import Watched, needs_browser
 
 from oiplib import AscentSpec, FluctuationSpec, Study
 from oiplib.engine.ascent import ascend, gradients
@@ -17,7 +17,7 @@ from oiplib.publish.browser import Unknown, box_of, operations_of, write_network
 from oiplib.publish.notebooks import templates
 from oiplib.values import FluctuationStart, Prior
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
+pytestmark = needs_browser
 
 
 def page_of(study, folder, maps=()):
@@ -48,7 +48,7 @@ def whole_page(known, tmp_path_factory):
 
 
 @pytest.fixture
-def opened(browser):  # noqa: F811
+def opened(browser):
     """A function that opens the page of a folder; at the end nothing may have gone wrong on any."""
     watching = []
 
@@ -394,7 +394,7 @@ def test_the_box_of_digits_is_found_in_them(mnist):
 
 
 @pytest.mark.parametrize("scheme", ["http", "file"])
-def test_the_site_has_the_page(browser, built, served, scheme):  # noqa: F811
+def test_the_site_has_the_page(browser, built, served, scheme):
     home = served if scheme == "http" else built.as_uri()
     watched = Watched(browser, home, viewport={"width": 390, "height": 800})
     page = watched.open(f"{home}/try.html#map=3&start=random")

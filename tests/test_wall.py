@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 import pytest
+from browsing import Watched, needs_browser
 from conftest import SHOWN
 from PIL import Image
-from test_site import CHROMIUM, Watched, serving
 
 from oiplib import Inputs, Study
 from oiplib.analysis.estimates import over_maps
@@ -21,37 +21,14 @@ from oiplib.publish.findings import MOST_FINDINGS, findings
 from oiplib.study.questions import reaction
 from oiplib.study.unique import PRIORS
 
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to look with")
-
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
 CALM = {"reduced_motion": "reduce"}
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = {"executable_path": CHROMIUM, "args": ["--no-sandbox"]}
-        with playwright.chromium.launch(**options) as launched:
-            yield launched
-
-
-@pytest.fixture(scope="module")
-def over_http(built):
-    with serving(built) as address:
-        yield address
-
-
-@pytest.fixture(params=["http", "file"])
-def home(request, built):
-    return request.getfixturevalue("over_http") if request.param == "http" else built.as_uri()
-
-
 @pytest.fixture
-def watched(chromium, home):
+def watched(browser, home):
     """A browser whose reader wants no motion, so that nothing moves by itself."""
-    watched = Watched(chromium, home, **CALM)
+    watched = Watched(browser, home, **CALM)
     yield watched
     assert watched.wrong == []
 
@@ -124,8 +101,8 @@ def test_the_wall_grows_frame_by_frame(watched, home, finished):
 
 
 @needs_browser
-def test_it_grows_by_itself_once_and_not_for_who_wants_no_motion(chromium, over_http):
-    watched = Watched(chromium, over_http)
+def test_it_grows_by_itself_once_and_not_for_who_wants_no_motion(browser, served):
+    watched = Watched(browser, served)
     watched.context.add_init_script(
         """window.lowest = Infinity;
         setInterval(() => {
@@ -133,7 +110,7 @@ def test_it_grows_by_itself_once_and_not_for_who_wants_no_motion(chromium, over_
           if (slider) window.lowest = Math.min(window.lowest, +slider.value);
         }, 5);"""
     )
-    page = opened(watched, over_http)
+    page = opened(watched, served)
     ended = (
         "document.querySelector('.wall-slider').value == document.querySelector('.wall-slider').max"
     )
@@ -144,15 +121,15 @@ def test_it_grows_by_itself_once_and_not_for_who_wants_no_motion(chromium, over_
     assert page.evaluate(f"{ended} && window.lowest > 0")
     assert watched.wrong == []
 
-    page = opened(Watched(chromium, over_http, **CALM), over_http)
+    page = opened(Watched(browser, served, **CALM), served)
     assert page.evaluate(ended)
     assert page.inner_text(".wall-grow").endswith("Grow")
 
 
 @needs_browser
 @pytest.mark.parametrize("kind", wall.KINDS)
-def test_pictures_are_those_of_the_database(chromium, over_http, finished, kind):
-    page = opened(Watched(chromium, over_http, **CALM), over_http, f"kind={kind}")
+def test_pictures_are_those_of_the_database(browser, served, finished, kind):
+    page = opened(Watched(browser, served, **CALM), served, f"kind={kind}")
     n_frames = int(page.get_attribute(".wall-slider", "max")) + 1
     for map, oip in best(finished, kind).items():
         stored = 255 * scaled(oip.image, finished.inputs)
@@ -289,9 +266,9 @@ def test_the_pointer_names_a_map(watched, home, finished):
 
 
 @needs_browser
-def test_on_a_phone_the_first_tap_names_a_map_and_the_second_opens_its_page(chromium, over_http):
-    watched = Watched(chromium, over_http, **PHONE, **CALM)
-    page = opened(watched, over_http)
+def test_on_a_phone_the_first_tap_names_a_map_and_the_second_opens_its_page(browser, served):
+    watched = Watched(browser, served, **PHONE, **CALM)
+    page = opened(watched, served)
     columns = "getComputedStyle(document.querySelector('.wall-grid')).gridTemplateColumns"
     assert len(page.evaluate(columns).split()) == 8
     tile = f".wall-map[data-map='{SHOWN[2]}']"
@@ -309,14 +286,14 @@ def test_on_a_phone_the_first_tap_names_a_map_and_the_second_opens_its_page(chro
 
 
 @needs_browser
-def test_a_layer_without_oips_or_without_one_kind_says_so(chromium, over_http, built):
+def test_a_layer_without_oips_or_without_one_kind_says_so(browser, served, built):
     data = json.loads((built / "wall-data.js").read_text()[len("window.WALL = ") : -2])
 
     def front(altered):
-        watched = Watched(chromium, over_http, **CALM)
+        watched = Watched(browser, served, **CALM)
         text = f"window.WALL = {json.dumps(altered)};"
         watched.context.route("**/wall-data.js", lambda route: route.fulfill(body=text))
-        page = watched.open(f"{over_http}/index.html")
+        page = watched.open(f"{served}/index.html")
         assert watched.wrong == []
         return page
 

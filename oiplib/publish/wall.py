@@ -17,7 +17,7 @@ import numpy as np
 
 from ..analysis.layout import layout, shrunk
 from ..analysis.similarity import similarities
-from ..pictures import contrast_gain, from_bytes, scaled
+from ..pictures import contrast_gain, from_bytes, on_one_scale
 from ..store import Oip
 from ..study.answers import LARGEST_COMPARED, spread
 from ..study.study import Study
@@ -203,18 +203,10 @@ def _pictures(
             of_maps.append(None)
             continue
         images = shrunk(frames.images[frames.places(n_frames)], side)
-        pixels = _scaled(images, inputs)
+        pixels = on_one_scale(images, images[-1], inputs) / 255
         of_maps.append(pixels if pixels.shape[-1] == 3 else pixels.mean(axis=-1, keepdims=True))
     empty = np.full_like(next(pixels for pixels in of_maps if pixels is not None), 0.5)
     return np.stack([empty if pixels is None else pixels for pixels in of_maps], axis=1)
-
-
-def _scaled(images: np.ndarray, inputs: Inputs) -> np.ndarray:
-    """Images on one way as pictures, all with the scale of the last, so that nothing flickers."""
-    if not inputs.is_standardized:
-        return scaled(images, inputs)
-    far = max(2 * float(np.abs(images[-1]).max()), 1e-12)
-    return np.clip(0.5 + images / far, 0, 1)
 
 
 def _laid_out(pictures: np.ndarray) -> np.ndarray:

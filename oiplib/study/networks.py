@@ -105,9 +105,11 @@ def train(
     specs_by_key = {keys[spec][0]: spec for spec in specs}
 
     def stored() -> list[str]:
-        return [key for key, spec in specs_by_key.items() if store.trained_by(keys[spec])]
+        known = {key: store.trained_by(keys[spec]) for key, spec in specs_by_key.items()}
+        return [key for key, id in known.items() if id is not None]
 
-    missing = [key for key in specs_by_key if key not in stored()]
+    known = stored()
+    missing = [key for key in specs_by_key if key not in known]
     if not missing:
         return
     with ExitStack() as ending:
