@@ -69,7 +69,7 @@ def grid(n: int, shape: float = 1.0, size: tuple[int, int] = SHARED_SIZE) -> tup
     Examples
     --------
     >>> grid(128)
-    (16, 8, 69)
+    (16, 8, 68)
     >>> grid(1)
     (1, 1, 618)
     """

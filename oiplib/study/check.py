@@ -387,7 +387,9 @@ def _screening(row: Screening) -> Iterator[str]:
     if not row.n_reacting.max(initial=0) <= row.n_patterns <= row.last - row.first:
         yield f"it says that it showed {row.n_patterns} patterns"
     yield from _made_by(row, "screen", "derive", "compare")
-    if not np.array_equal(row.edges, histogram_edges(spec)):
+    # Another processor's logarithm differs in the last bit.
+    edges = histogram_edges(spec)
+    if row.edges.shape != edges.shape or not np.allclose(row.edges, edges, rtol=1e-12, atol=0):
         yield "the edges of its histogram aren't those of its spec"
     if not row.top_indices.size:
         yield "it has no top patterns"

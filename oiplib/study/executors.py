@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -270,23 +270,24 @@ def _receive(sha256: str, packed: Packed) -> None:
 
 
 def _computed(unit: Unit, sha256: str) -> Any:
-    with _told():
-        return unit.compute(_opened(sha256), _Counted())
+    return _told(lambda: unit.compute(_opened(sha256), _Counted()))
 
 
 class UnitFailed(Exception):
     """A unit failed elsewhere: with which error, in a line. Any other error might not travel."""
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Raise an error that can be sent to the driver."""
+def _told(compute: Callable[[], Any]) -> Any:
+    """What a function returns; an error of it is one that can be sent to the driver."""
     try:
-        yield
-    except OipError:
-        raise
+        return compute()
+    except OipError as error:
+        told: Exception = error
     except Exception as error:
-        raise UnitFailed(f"{type(error).__name__}: {_first_line(error)}") from None
+        told = UnitFailed(f"{type(error).__name__}: {_first_line(error)}")
+    # Where tblib is, an error travels with those that it came from, and these might not.
+    told.__cause__ = told.__context__ = None
+    raise told
 
 
 @lru_cache(maxsize=_MOST_OPENED)
@@ -443,8 +444,7 @@ def _computed_on_cluster(unit: Unit, sha256: str, packed: Packed, code: str) -> 
             while len(_OPENED) >= _MOST_OPENED:
                 del _OPENED[next(iter(_OPENED))]
             _OPENED[sha256] = packed.opened()
-        with _told():
-            return unit.compute(_OPENED[sha256])
+        return _told(lambda: unit.compute(_OPENED[sha256]))
 
 
 @cache
