@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import random
 import signal
 import socket
 import sqlite3
@@ -124,8 +125,8 @@ class Dask:
         options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
         self.workers.append(self.start("worker", self.address, *options))
 
-    def kill_worker(self):
-        worker = self.workers.pop(0)
+    def kill_worker(self, number=0):
+        worker = self.workers.pop(number)
         worker.kill()
         worker.wait()
 
@@ -214,6 +215,24 @@ def test_a_scheduler_may_go_and_come_back(tiny_study, emptied):
     here = [tuple(row) for row in content(tiny_study.store)["oips"]]
     assert set(content(study.store)["oips"]) <= set(here)
     assert study.searched_maps() == list(range(12))
+
+
+def test_units_go_to_the_scheduler_that_is_there_now(tiny_study, emptied):
+    with cluster(1) as dask, Cluster(dask.address) as executor:
+        study = Study(emptied("anew.db"), tiny_study.spec, executor=executor)
+        dask.scheduler.kill()
+        dask.kill_worker()
+        dask.scheduler.wait()
+        dask.start_scheduler()
+        dask.start_worker()
+        # The client comes back by itself, and the scheduler knows nothing of it.
+        begin = time.monotonic()
+        while executor.n_workers == 0 and time.monotonic() - begin < 60:
+            time.sleep(0.1)
+        assert executor.has_lost_all()
+        study.derive_from_fluctuations("0-1")
+        # Otherwise all that runs would be handed out again at each look.
+        assert not executor.has_lost_all()
 
 
 class Failing:
@@ -413,15 +432,20 @@ def test_nothing_is_lost_or_double_in_a_storm(url, tiny_study, emptied, tmp_path
     merge(Store(url, create=True), Store(emptied("empty.db")))
     enough = tmp_path / "enough"
 
+    told = tmp_path / "told"
+
     def driver():
         command = [sys.executable, "-c", DRIVER, url, dask.address, str(enough)]
-        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        with told.open("a") as lines:
+            return subprocess.Popen(command, stderr=lines)
 
     with cluster(2) as dask:
         drivers = [driver(), driver()]
+        chance = random.Random(20201123)
         for second in range(0, 120, 5):
             time.sleep(5)
-            dask.kill_worker()
+            # Not always the older one: where starting takes long, none would ever compute.
+            dask.kill_worker(chance.randrange(len(dask.workers)))
             if second == 40:
                 dask.scheduler.kill()
                 dask.scheduler.wait()
@@ -435,7 +459,7 @@ def test_nothing_is_lost_or_double_in_a_storm(url, tiny_study, emptied, tmp_path
                 drivers[0] = driver()
             dask.start_worker()
         enough.touch()
-        assert [each.wait(600) for each in drivers] == [0, 0]
+        assert [each.wait(600) for each in drivers] == [0, 0], told.read_text()[-4000:]
     store = Store(url)
     found = content(store)
     assert list(problems(store)) == []

@@ -359,7 +359,8 @@ class Cluster(Executor):
         begin, is_told = time.monotonic(), False
         while True:
             try:
-                if self._scheduler() is None:
+                # The client comes back by itself, but to a scheduler that knows nothing of it.
+                if self.has_lost_all():
                     self._connect(_LONGEST_ANSWER)
                 packed = self._scattered(subject)
                 return self._executor.submit(
