@@ -207,7 +207,7 @@
   }
 
   function label() {
-    grow.textContent = playing ? "\u23f8\ufe0e Pause" : "\u25b6\ufe0e Grow";
+    grow.textContent = playing ? "\u275a\u275a Pause" : "\u25b6\ufe0e Grow";
   }
 
   // Order and filter
