@@ -190,6 +190,13 @@ def test_an_address_is_one_of_a_folder_on_a_server():
             book.check_address(wrong)
 
 
+@pytest.mark.parametrize("command", ["book", "reproduce"])
+def test_a_wrong_address_ends_a_command_before_it_begins(oip_here, tmp_path, command):
+    done = oip_here(command, "--address", "me.example/oip", "--db", "none.db", check=2)
+    assert "no address of a site: 'me.example/oip'" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture(scope="module")
 def addressed(built, tmp_path_factory):
     """The site for an address, of the same notebooks."""

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from itertools import pairwise
 
@@ -21,11 +22,13 @@ from oiplib import (
     fluctuation_images,
     pattern_images,
 )
+from oiplib.analysis import restarts
 from oiplib.engine import network
 from oiplib.engine.images import standardized
 from oiplib.engine.tf import keras, tf
 from oiplib.study import questions
 from oiplib.study.check import problems
+from oiplib.study.executors import Here
 from oiplib.study.networks import add_model
 from oiplib.study.replay import replay
 from oiplib.values import AscentSpec, stages_of, start_of
@@ -139,6 +142,54 @@ def test_a_screening_goes_on_where_it_stood(tiny_study, monkeypatch, tmp_path, c
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT first, last FROM screenings").fetchall()
     assert rows == [(0, 512)]
+
+
+def test_restarts_go_on_where_they_stood(tiny_study, monkeypatch, tmp_path, copied):
+    """A run that was ended loses the group of maps that it worked on, twice here."""
+    monkeypatch.setattr(restarts, "_BATCHES", 0)  # a group is a map
+    monkeypatch.setattr(restarts, "unlike_size", lambda layer, spec: 5)
+    monkeypatch.setenv("OIP_CACHE", str(tmp_path / "cache"))
+    path = copied(tiny_study.store.name, tmp_path / "halfway.db")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM varieties")
+        connection.execute("DELETE FROM nulls")
+    ended_at = [("RestartUnit", 4), ("UnlikeUnit", 1)]
+    computed = Counter()
+
+    class Ending(Here):
+        def submit(self, unit, subject, progress):
+            kind = type(unit).__name__
+            if ended_at and (kind, computed[kind]) == ended_at[0]:
+                raise ended_at.pop(0) and KeyboardInterrupt
+            computed[kind] += 1
+            return super().submit(unit, subject, progress)
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            questions.varieties(Study(path, executor=Ending()))
+    (left,) = (tmp_path / "cache" / "halfway").iterdir()
+    assert sorted(int(part.stem) for part in left.iterdir()) == list(range(12))
+    whole = questions.varieties(tiny_study)
+    (left / f"{max(whole)}.npz").write_bytes(b"half")
+    found = questions.varieties(Study(path, executor=Ending()))
+    # The map whose file was broken is restarted once more, and no other.
+    assert computed == {"RestartUnit": 12 + 1, "UnlikeUnit": -(-len(whole) // 5)}
+    assert not left.exists()
+    for map, of_map in whole.items():
+        for name in ("starts", "losses", "patterns", "peaks", "images", "unlike_losses"):
+            np.testing.assert_array_equal(getattr(found[map], name), getattr(of_map, name))
+
+
+@pytest.mark.parametrize(
+    "table", ["reactions", "nulls", "varieties", "correspondences", "baselines", "conditions"]
+)
+def test_a_page_is_made_again_for_all_that_it_shows(finished, tmp_path, copied, table):
+    path = copied(finished.store.name, tmp_path / "less.db")
+    before = [Study(path).fingerprint(map) for map in (None, 3)]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        assert connection.execute(f"DELETE FROM {table}").rowcount > 0
+    after = [Study(path).fingerprint(map) for map in (None, 3)]
+    assert all(one != other for one, other in zip(before, after, strict=True))
 
 
 def test_any_model_can_be_studied(tiny_study, tmp_path):

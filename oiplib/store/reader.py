@@ -13,7 +13,7 @@ from .answers import Baseline, Condition, Correspondence, Null, Reaction, Variet
 from .base import Base
 from .find import OipFinder
 from .sound import all_rows, first_row, listed
-from .tables import Layer, Network, Run, Scan, Screening, StoredStudy
+from .tables import Layer, Network, Oip, Run, Scan, Screening, StoredStudy
 
 Row = dict[str, Any]
 
@@ -199,14 +199,13 @@ class Reader(OipFinder):
         with self.session() as session:
             return {row.oip_id: row for row in all_rows(session, query)}
 
-    def comparing_runs(self, layer_id: int) -> list[int]:
-        """The runs that made a layer's varieties and correspondences."""
+    def answering_runs(self, layer_id: int) -> list[int]:
+        """The runs that made what is stored of a layer beside its screenings, scans and OIPs."""
+        kinds = Reaction, Null, Variety, Correspondence, Baseline
+        queries = [select(kind.run_id).where(kind.layer_id == layer_id) for kind in kinds]
+        queries.append(select(Condition.run_id).join(Oip).where(Oip.layer_id == layer_id))
         with self.session() as session:
-            runs = [
-                session.scalars(select(kind.run_id).where(kind.layer_id == layer_id)).all()
-                for kind in (Variety, Correspondence)
-            ]
-        return sorted({run for of_kind in runs for run in of_kind})
+            return sorted({run for query in queries for run in session.scalars(query)})
 
     def scanned_maps(self, layer_id: int, spec_sha256: str) -> set[int]:
         """Maps whose scan by a spec is finished."""

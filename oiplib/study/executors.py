@@ -6,7 +6,6 @@ address must be one that you trust.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import multiprocessing
 import os
@@ -18,14 +17,13 @@ from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
-from pathlib import Path
 from threading import Lock
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar
 
 from ..errors import InputError, OipError
 from ..progress import SILENT
-from .runs import package_versions
+from .runs import code_sha256
 from .units import Packed, Subject, Unit
 
 # How long a scheduler may be away, and how long one that is named first may take to answer.
@@ -364,7 +362,7 @@ class Cluster(Executor):
                     self._connect(_LONGEST_ANSWER)
                 packed = self._scattered(subject)
                 return self._executor.submit(
-                    _computed_on_cluster, unit, subject.sha256, packed, _code()
+                    _computed_on_cluster, unit, subject.sha256, packed, code_sha256()
                 )
             except _AWAY as error:
                 if not is_told:
@@ -434,7 +432,7 @@ _OPENED: dict[str, Any] = {}
 
 
 def _computed_on_cluster(unit: Unit, sha256: str, packed: Packed, code: str) -> Any:
-    if _code() != code:
+    if code_sha256() != code:
         raise OipError(
             "a worker of the cluster has another oiplib, or other versions of Python, TensorFlow, "
             "Keras or NumPy, so its results would differ: install there what is installed here"
@@ -456,15 +454,6 @@ def _prepare() -> None:
     from ..engine.threads import use_threads
 
     use_threads(get_worker().state.nthreads)
-
-
-@cache
-def _code() -> str:
-    """A hash of the package's source, and of the versions that results hang on."""
-    digest = hashlib.sha256(repr(sorted(package_versions().items())).encode())
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def n_cores() -> int:

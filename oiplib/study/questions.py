@@ -6,7 +6,7 @@ Each asks the store first. What is found for a map never depends on the maps bes
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..progress import bar
 from ..store import Null, Reaction, Variety
 from ..values import FluctuationStart, Inputs, Maps, ReactionSpec
 from . import rows
+from .halfway import Halfway
 from .study import Study
 from .units import RestartUnit, UnlikeUnit
 from .work import Work
@@ -246,25 +247,46 @@ def _new_varieties(study: Study, maps: Sequence[int]) -> dict[int, Variety]:
     if missing and excitable.sum() > 1:
         of_maps = [restarts[map] for map in missing] if restarts else _restarts(study, missing)
         _explore(study, of_maps, of_layer)
+        _halfway(study).end()
         stored = study.store.varieties(study.layer.id, spec.sha256, maps)
     return {map: stored[map] for map in maps if map in stored}
+
+
+def _restarting(study: Study) -> str:
+    """What restarts are of, as a text."""
+    spec = study.spec.variety.null
+    return f"restart|{study.network.sha256}|{study.layer.name}|{spec.sha256}"
+
+
+def _halfway(study: Study) -> Halfway:
+    """The restarts that a run left which didn't come to its end."""
+    return Halfway(_restarting(study))
 
 
 def _restarts(study: Study, some: Sequence[int] | None = None) -> list[Restarts]:
     """Restarts of some maps; of all by default."""
     maps = range(study.layer.n_maps) if some is None else some
-    from ..analysis.restarts import units_of
+    from ..analysis.restarts import Restarts, units_of
 
     spec, layer = study.spec.variety.null, study.layer.name
-    found: dict[int, Restarts] = {}
+    halfway, found = _halfway(study), dict[int, Restarts]()
+    for map in maps:
+        if (arrays := halfway.get(map)) is not None:
+            found[map] = Restarts(map, **arrays)
 
     def keep(group: tuple[int, ...], of_maps: list[Restarts]) -> None:
-        found.update(zip(group, of_maps, strict=True))
+        for of_map in of_maps:
+            found[of_map.map] = of_map
+            halfway.put(
+                of_map.map,
+                {"starts": of_map.starts, "losses": of_map.losses, "images": of_map.images},
+            )
 
+    missing = [map for map in maps if map not in found]
     work = Work(
-        name=f"restart|{study.network.sha256}|{layer}|{spec.sha256}",
+        name=_restarting(study),
         subject=study.subject,
-        groups=[tuple(group) for group in units_of(study.engine, spec, maps)],
+        groups=[tuple(group) for group in units_of(study.engine, spec, missing)],
         unit=lambda group: RestartUnit(layer, spec, group),
         keep=keep,
     )
@@ -325,14 +347,24 @@ def _explore(study: Study, restarts: list[Restarts], of_layer: Null) -> None:
             variety.patterns(of_pairs, len(of_map.starts), limit)
             for of_pairs, of_map in zip(peaks, restarts, strict=True)
         ]
-        others = _unlike(study, restarts, peaks, patterns, limit)
-        new_rows = [
-            rows.variety_row(
-                spec, of_map, (pixels[k], features[k]), patterns[k], others[k], of_layer, run_id
+
+        def keep(group: tuple[int, ...], others: list[Unlike]) -> None:
+            study.store.add(
+                *(
+                    rows.variety_row(
+                        spec,
+                        restarts[k],
+                        (pixels[k], features[k]),
+                        patterns[k],
+                        of_map,
+                        of_layer,
+                        run_id,
+                    )
+                    for k, of_map in zip(group, others, strict=True)
+                )
             )
-            for k, of_map in enumerate(restarts)
-        ]
-        study.store.add(*new_rows)
+
+        _unlike(study, restarts, peaks, patterns, limit, keep)
 
 
 def _unlike(
@@ -341,12 +373,13 @@ def _unlike(
     peaks: Sequence[np.ndarray],
     patterns: Sequence[np.ndarray],
     limit: float,
-) -> list[Unlike]:
-    """Ascents of each map that were kept away from its patterns."""
+    keep: Callable[[tuple[int, ...], list[Unlike]], None],
+) -> None:
+    """Keep the ascents of each map that were kept away from its patterns, some maps at a time."""
     from ..analysis.restarts import unlike_size
 
     spec, layer = study.spec.variety, study.layer.name
-    size, found = unlike_size(study.engine, spec), dict[int, "Unlike"]()
+    size = unlike_size(study.engine, spec)
 
     def unit(group: tuple[int, ...]) -> UnlikeUnit:
         return UnlikeUnit(
@@ -358,9 +391,6 @@ def _unlike(
             threshold=limit,
         )
 
-    def keep(group: tuple[int, ...], of_maps: list[Unlike]) -> None:
-        found.update(zip(group, of_maps, strict=True))
-
     places = range(len(restarts))
     work = Work(
         name=f"unlike|{study.network.sha256}|{layer}|{spec.sha256}",
@@ -370,4 +400,3 @@ def _unlike(
         keep=keep,
     )
     study.carry_out(work, "Unlike these", "maps")
-    return [found[k] for k in places]

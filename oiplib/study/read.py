@@ -315,7 +315,7 @@ class Findings:
             rows = [*self.rows([map]), *self.rows(best=True)]
         losses = [(row["id"], row["map"], row["loss"]) for row in rows]
         scans = self.store.scan_keys(self.layer.id, map)
-        runs = self.store.comparing_runs(self.layer.id)
+        runs = self.store.answering_runs(self.layer.id)
         key_text = repr(
             (self.network.sha256, self.network.dataset, self.spec.sha256, losses, scans, runs)
         )
