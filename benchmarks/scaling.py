@@ -1,12 +1,14 @@
 """What it costs and gives to share work: units, a Dask cluster, and what many cores would do.
 
-``python benchmarks/scaling.py units`` does the whole study from nothing in this process and notes
-how long each unit takes, to ``scaling.json`` in the folder named by ``--work``. It takes as long
-as ``oip reproduce`` without its book.
+``python benchmarks/scaling.py units`` does the main job from nothing in this process and notes
+how long each stage and each unit takes, to ``scaling.json`` in the folder named by ``--work``.
+
+``python benchmarks/scaling.py before CHECKOUT`` does the main job of an older commit, from its
+checkout, and notes how long its stages take, to ``before.json`` there.
 
 ``python benchmarks/scaling.py`` measures a cluster of one and of two workers, each pinned to a
 core, and writes ``SCALING.md`` beside this file, with what the noted units would take on more
-cores.
+cores, and how long the main job takes beside the older one.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import os
 import pickle
 import platform
+import re
 import shutil
 import socket
 import sqlite3
@@ -34,6 +37,7 @@ from typing import Any, ClassVar
 
 from oiplib import Cluster, GridSpec, Study
 from oiplib.progress import SILENT
+from oiplib.publish import book
 from oiplib.study import networks
 from oiplib.study.chapters import NOTEBOOKS, needs_of
 from oiplib.study.executors import Here, Workers
@@ -46,6 +50,15 @@ GRID = GridSpec((0.0, 0.25, 0.5, 0.75, 1.0), 3, 3)
 
 #: On so many cores the noted units are dealt out, on paper.
 CORES = (1, 2, 8, 64, 512)
+
+#: Stages that did one thing at different times: networks are trained first now, all together.
+TOGETHER = {
+    **dict.fromkeys(("networks", "network", "trainings"), "networks, and comparing them"),
+    "data": "reactions",
+}
+
+#: How the main job tells what it has done.
+STAGE = re.compile(r"(\w+) .*\((\d+) s\)")
 
 #: Units by which the cost of one on a cluster is measured.
 N_EMPTY = 300
@@ -112,7 +125,7 @@ class NotingWorkers(Workers):
 
 def note_units(folder: Path) -> None:
     """Do the study from nothing, need by need, and write what each took."""
-    networks.Workers = NotingWorkers  # type: ignore[misc, attr-defined]
+    networks.Workers = NotingWorkers  # type: ignore[attr-defined]
     executor = Noting()
     study = Study(folder / "noted.db", executor=executor)
     stages = []
@@ -130,6 +143,69 @@ def note_units(folder: Path) -> None:
         )
         print(f"{need.name:13} {result} ({stages[-1]['seconds']:.0f} s)", flush=True)
         (folder / "scaling.json").write_text(json.dumps(stages))
+    wall, cpu = time.perf_counter(), time.process_time()
+    book.build(study, folder / "site")
+    seconds = time.perf_counter() - wall
+    stages.append(
+        {"name": "book", "seconds": seconds, "cpu": time.process_time() - cpu, "units": []}
+    )
+    print(f"{'book':13} ({seconds:.0f} s)", flush=True)
+    (folder / "scaling.json").write_text(json.dumps(stages))
+
+
+def note_before(checkout: Path, folder: Path) -> None:
+    """Do the main job of another checkout from nothing, and write what its stages took."""
+    command = "from oiplib.cli import main; main()"
+    with tempfile.TemporaryDirectory() as scratch:
+        places = ["--db", f"{scratch}/oip.db", "--site", f"{scratch}/site"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", command, "reproduce", *places],
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout.resolve())},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        stages = []
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if told := STAGE.fullmatch(line.rstrip()):
+                stages.append({"name": told[1], "seconds": float(told[2])})
+        if process.wait():
+            sys.exit("it failed")
+    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=checkout)
+    noted = {"commit": commit.decode().strip(), "stages": stages}
+    (folder / "before.json").write_text(json.dumps(noted))
+
+
+def then_and_now(stages: Sequence[dict[str, Any]], before: dict[str, Any]) -> list[str]:
+    """The lines of a table: the stages then and now, as shares of what all took then."""
+    then: dict[str, float] = defaultdict(float)
+    now: dict[str, float] = defaultdict(float)
+    for stage in before["stages"]:
+        then[TOGETHER.get(stage["name"], stage["name"])] += stage["seconds"]
+    for stage in stages:
+        now[TOGETHER.get(stage["name"], stage["name"])] += stage["seconds"]
+    whole = sum(then.values())
+    same = sum(now[name] for name in then)
+    lines = [
+        "## The main job from nothing",
+        "",
+        f"All of it at commit {before['commit']} is 1. Done one after the other on this machine, "
+        "on all its cores.",
+        "",
+        "| stage | then | now |",
+        "|---|---|---|",
+    ]
+    for name in [*then, *(name for name in now if name not in then)]:
+        was = f"{then[name] / whole:.3f}" if name in then else ""
+        lines.append(f"| {name} | {was} | {now[name] / whole:.3f} |")
+    return [
+        *lines,
+        f"| **the stages of then** | **1** | **{same / whole:.2f}** |",
+        f"| **all** | **1** | **{sum(now.values()) / whole:.2f}** |",
+        "",
+    ]
 
 
 @contextmanager
@@ -217,7 +293,12 @@ def on_paper(stages: Sequence[dict[str, Any]], n_cores: int, cost: float) -> flo
     return total
 
 
-def report(stages: Sequence[dict[str, Any]], one: dict[str, Any], two: dict[str, Any]) -> str:
+def report(
+    stages: Sequence[dict[str, Any]],
+    before: dict[str, Any],
+    one: dict[str, Any],
+    two: dict[str, Any],
+) -> str:
     """The page."""
     by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for stage in stages:
@@ -229,6 +310,7 @@ def report(stages: Sequence[dict[str, Any]], one: dict[str, Any], two: dict[str,
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}. Made by `python benchmarks/scaling.py`.",
         "",
+        *then_and_now(stages, before),
         "## A cluster, measured",
         "",
         "Dask's scheduler and workers on this machine, each worker with a thread on its own core.",
@@ -279,18 +361,25 @@ def report(stages: Sequence[dict[str, Any]], one: dict[str, Any], two: dict[str,
 def main() -> None:
     """Measure, and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["units"], help="note units only")
+    parser.add_argument("what", nargs="?", choices=["units", "before"], help="note these only")
+    parser.add_argument("checkout", nargs="?", type=Path, help="of an older commit")
     parser.add_argument("--work", type=Path, default=Path("scaling"), help="a folder")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     if asked.what == "units":
         note_units(asked.work)
         return
+    if asked.what == "before":
+        if asked.checkout is None:
+            parser.error("name the checkout of an older commit")
+        note_before(asked.checkout, asked.work)
+        return
     stages = json.loads((asked.work / "scaling.json").read_text())
+    before = json.loads((asked.work / "before.json").read_text())
     with tempfile.TemporaryDirectory() as folder:
         db = Path(shutil.copy(HERE.parent / "oip.db", folder))
         one, two = (measure_cluster(db, n) for n in (1, 2))
-    (HERE / "SCALING.md").write_text(report(stages, one, two))
+    (HERE / "SCALING.md").write_text(report(stages, before, one, two))
 
 
 if __name__ == "__main__":
