@@ -48,11 +48,12 @@ _MOST_LINES = 3
 
 # What matplotlib writes around the drawing, and what a page doesn't need of it.
 _SVG_NOTES = re.compile(
-    r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL
+    r"<\?xml.*?\?>|<!.*?>|<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL
 )
 _SVG_SIZE = re.compile(r'(<svg[^>]*?) (?:height|width)="[^"]*"')
 _SVG_NAMESPACES = re.compile(r' (?:xmlns(?::xlink)?|version)="[^"]*"')
 _SVG_FONT = re.compile(r"font: ([\d.]+px) [^;\"]*")
+_SVG_FAMILY = re.compile(r"; font-family: [^;\"]*")
 _SVG_PLACES = re.compile(r' (?:d|x|y|width|height|transform)="[^"]*"')
 _SVG_LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
 _SVG_ID = re.compile(r' id="([^"]*)"')
@@ -101,6 +102,7 @@ def _svg(figure: Figure) -> str:
     text = _SVG_NAMESPACES.sub("", _SVG_SIZE.sub(r"\1", _SVG_SIZE.sub(r"\1", text)))
     # What is black, text above all, isn't said by matplotlib, or is said so.
     text = _SVG_FONT.sub(r"font-size: \1", text.replace("#000000", "currentColor"))
+    text = _SVG_FAMILY.sub("", text)
     # A hundredth of a point is nothing that one sees.
     text = _SVG_PLACES.sub(lambda m: _SVG_LONG_NUMBER.sub(r"\1", m[0]), text)
     # Several figures stand on a page: names that nothing refers to go, the others become its own.
