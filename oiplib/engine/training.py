@@ -304,8 +304,29 @@ def _convolved_pooled(inputs: Any, kernel: Any, bias: Any, is_first: bool) -> An
 
 
 def _by_inputs(inputs: Any, kernel: Any, gradient: Any) -> Any:
-    """The gradient of a convolution's inputs, from that of its outputs."""
-    return tf.nn.conv2d_transpose(gradient, kernel, inputs.shape, 1, "VALID")
+    """The gradient of a convolution's inputs, from that of its outputs.
+
+    Where there are few outputs, what goes back from all of them is one matrix product, and little
+    is left to be summed up.
+    """
+    n, rows, columns, n_maps = gradient.shape
+    if 2 * rows * columns > np.prod(inputs.shape[1:3]):
+        return tf.nn.conv2d_transpose(gradient, kernel, inputs.shape, 1, "VALID")
+    parts = tf.matmul(
+        tf.reshape(gradient, (-1, n_maps)), tf.reshape(kernel, (-1, n_maps)), transpose_b=True
+    )
+    return _laid(tf.reshape(parts, (n, rows, columns, *kernel.shape[:3])))
+
+
+@fused
+def _laid(parts: Any) -> Any:
+    """Sums of what lies on each input: (n, height', width', *kernel, channels) -> inputs."""
+    height, width = parts.shape[3:5]
+    return sum(
+        tf.pad(parts[:, :, :, i, j], ((0, 0), (i, height - 1 - i), (j, width - 1 - j), (0, 0)))
+        for i in range(height)
+        for j in range(width)
+    )
 
 
 def _by_kernel(inputs: Any, gradient: Any) -> Any:
