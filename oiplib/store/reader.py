@@ -199,13 +199,20 @@ class Reader(OipFinder):
         with self.session() as session:
             return {row.oip_id: row for row in all_rows(session, query)}
 
-    def answering_runs(self, layer_id: int) -> list[int]:
-        """The runs that made what is stored of a layer beside its screenings, scans and OIPs."""
+    def answering_runs(self, layer_id: int) -> list[tuple[str, int]]:
+        """Of all that is stored of a layer beside screenings, scans and OIPs: tables and runs."""
         kinds = Reaction, Null, Variety, Correspondence, Baseline
-        queries = [select(kind.run_id).where(kind.layer_id == layer_id) for kind in kinds]
-        queries.append(select(Condition.run_id).join(Oip).where(Oip.layer_id == layer_id))
+        queries = {
+            kind.__tablename__: select(kind.run_id).where(kind.layer_id == layer_id)
+            for kind in kinds
+        }
+        queries[Condition.__tablename__] = (
+            select(Condition.run_id).join(Oip).where(Oip.layer_id == layer_id)
+        )
         with self.session() as session:
-            return sorted({run for query in queries for run in session.scalars(query)})
+            return sorted(
+                {(table, run) for table, query in queries.items() for run in session.scalars(query)}
+            )
 
     def scanned_maps(self, layer_id: int, spec_sha256: str) -> set[int]:
         """Maps whose scan by a spec is finished."""
