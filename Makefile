@@ -1,5 +1,5 @@
 # make reproduce   from nothing to the database and the site
-# make test        what the tests prove, in some minutes
+# make test        what the tests prove, in under an hour
 # make test-slow   what is long by nature: many kills, a minute of two writers, the quick main job;
 #                  CI runs it once a week, and lint and test for each push
 # make lint        format, types, and the floors of the house
