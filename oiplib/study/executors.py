@@ -358,7 +358,7 @@ class Cluster(Executor):
         while True:
             try:
                 # The client comes back by itself, but to a scheduler that knows nothing of it.
-                if self.has_lost_all():
+                if self._scheduler() is None or self.has_lost_all():
                     self._connect(_LONGEST_ANSWER)
                 packed = self._scattered(subject)
                 return self._executor.submit(
