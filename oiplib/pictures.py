@@ -1,4 +1,4 @@
-"""How an image is shown: its pixels as grey values or colours, and as a PNG."""
+"""How an image is shown: its pixels as grey values or colours, and as a file."""
 
 from __future__ import annotations
 
@@ -181,8 +181,7 @@ def png(
     """
     from PIL import Image
 
-    pixels = np.round(255 * displayable(image, contrast, inputs)).astype(np.uint8)
-    picture = Image.fromarray(pixels)
+    picture = Image.fromarray(_pixels(image, contrast, inputs))
     if zoom > 1:
         picture = picture.resize(
             (picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST
@@ -193,11 +192,48 @@ def png(
 
 
 def data_uri(image: np.ndarray, contrast: bool = False, inputs: Inputs | None = None) -> str:
-    """An image as a ``data:`` address, which holds it as a PNG of the same size.
+    """An image as a ``data:`` address, which holds it as a WebP of the same size, without loss.
 
     Examples
     --------
-    >>> data_uri(np.eye(3)[..., None])[:22]
-    'data:image/png;base64,'
+    >>> data_uri(np.eye(3)[..., None])[:23]
+    'data:image/webp;base64,'
     """
-    return "data:image/png;base64," + base64.b64encode(png(image, contrast, inputs=inputs)).decode()
+    return uri_of(_pixels(image, contrast, inputs))
+
+
+def uri_of(pixels: np.ndarray, quality: int | None = None) -> str:
+    """A picture as a ``data:`` address, which holds what `webp` gives.
+
+    Examples
+    --------
+    >>> uri_of(np.zeros((28, 28), np.uint8))[:23]
+    'data:image/webp;base64,'
+    """
+    return "data:image/webp;base64," + base64.b64encode(webp(pixels, quality)).decode()
+
+
+def webp(pixels: np.ndarray, quality: int | None = None) -> bytes:
+    """A picture as a WebP, without loss if no quality is asked for: a sixth less than a PNG.
+
+    Parameters
+    ----------
+    pixels : uint8, (height, width) or (height, width, 3)
+    quality
+        From 0 to 100.
+
+    Examples
+    --------
+    >>> webp(np.zeros((28, 28), np.uint8))[8:12]
+    b'WEBP'
+    """
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    how = {"lossless": True} if quality is None else {"quality": quality}
+    Image.fromarray(pixels).save(buffer, "webp", method=4, **how)
+    return buffer.getvalue()
+
+
+def _pixels(image: np.ndarray, contrast: bool, inputs: Inputs | None) -> np.ndarray:
+    return np.round(255 * displayable(image, contrast, inputs)).astype(np.uint8)

@@ -32,8 +32,12 @@ DASK = Path(sys.executable).with_name("dask")
 
 
 @pytest.fixture
-def emptied(tiny_study, tmp_path, copied):
-    """A function that gives a new database with the tiny network, and nothing derived."""
+def emptied(tiny_study, tmp_path, copied, monkeypatch):
+    """A function that gives a new database with the tiny network, and nothing derived.
+
+    Nor are there restarts that another test left in the cache.
+    """
+    monkeypatch.setenv("OIP_CACHE", str(tmp_path / "cache"))
 
     def emptied(name):
         return without_results(copied(tiny_study.store.name, tmp_path / name))
@@ -233,6 +237,16 @@ def test_units_go_to_the_scheduler_that_is_there_now(tiny_study, emptied):
         study.derive_from_fluctuations("0-1")
         # Otherwise all that runs would be handed out again at each look.
         assert not executor.has_lost_all()
+
+
+def test_a_client_that_never_came_back_is_made_anew(tiny_study, emptied):
+    with cluster(1) as dask, Cluster(dask.address) as executor:
+        study = Study(emptied("never.db"), tiny_study.spec, executor=executor)
+        # So it is where the scheduler went away while the client connected.
+        executor._client.close()
+        executor._known = executor._scheduler()
+        assert executor._known is None
+        assert study.derive_from_fluctuations("0")
 
 
 class Failing:

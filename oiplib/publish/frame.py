@@ -7,6 +7,7 @@ are in ``book/_templates``. A page loads the scripts and styles that its text us
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from html import escape
@@ -42,6 +43,8 @@ _MENDED = {
     '<summary aria-label="Toggle hidden content">': "<summary>",
     "<th></th>": "<td></td>",
 }
+# Each word of a signature has a span for itself, which is a quarter of the page on Python.
+_SIGNATURE, _WORD = 'class="sig ', re.compile(r'<span class="(?:pre|w)">([^<]*)</span>')
 # Stands in a page that only leads to another one.
 _MOVED = '<meta http-equiv="refresh"'
 # Files that no page loads any more: icons, notes for debuggers, templates that are no pages.
@@ -110,6 +113,8 @@ def _frame_page(
     if "body" in context:
         for found, mended in _MENDED.items():
             context["body"] = context["body"].replace(found, mended)
+        if _SIGNATURE in context["body"]:
+            context["body"] = _WORD.sub(r"\1", context["body"])
 
 
 def _drop_unused(

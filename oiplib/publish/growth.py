@@ -6,8 +6,6 @@ What is drawn here is whole by itself: the last image, the curve, and a dot at i
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,14 +16,14 @@ from itertools import pairwise
 import numpy as np
 
 from ..analysis.layout import shrunk
-from ..pictures import contrast_gain
+from ..pictures import contrast_gain, uri_of
 from ..store import Oip
 from ..values import stages_of
 from .plots import growing, table_html
 from .words import plain
 
 # An image larger than this is shown smaller, and more tightly packed, so that a page stays light.
-_LARGEST_PNG, _LARGEST = 64, 160
+_LARGEST_LOSSLESS, _LARGEST = 64, 160
 
 # Of a curve with more steps so many are drawn.
 _MOST_POINTS = 600
@@ -234,21 +232,12 @@ def _version(number: int, name: str, oip: Oip, limits: tuple[float, float]) -> s
 
 def _sprite(pictures: np.ndarray) -> str:
     """Pictures side by side as a ``data:`` address."""
-    from PIL import Image
-
-    is_small = max(pictures.shape[1:3]) <= _LARGEST_PNG
+    is_small = max(pictures.shape[1:3]) <= _LARGEST_LOSSLESS
     small = pictures if is_small else shrunk(pictures, _LARGEST)
     pixels = np.concatenate(list(small), axis=1)
     if pixels.shape[-1] != 3:
         pixels = pixels.mean(axis=-1)
-    buffer = io.BytesIO()
-    image = Image.fromarray(np.round(pixels).astype(np.uint8))
-    if is_small:
-        image.save(buffer, "png", optimize=True)
-    else:
-        image.save(buffer, "jpeg", quality=85, subsampling=0)
-    kind = "png" if is_small else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return uri_of(np.round(pixels).astype(np.uint8), None if is_small else 85)
 
 
 def _place(step: int, loss: float, oip: Oip, limits: tuple[float, float]) -> list[float]:

@@ -7,7 +7,6 @@ it is asked for.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from ..analysis.layout import layout, shrunk
 from ..analysis.similarity import similarities
-from ..pictures import contrast_gain, from_bytes, on_one_scale
+from ..pictures import contrast_gain, from_bytes, on_one_scale, webp
 from ..store import Oip
 from ..study.answers import LARGEST_COMPARED, spread
 from ..study.study import Study
@@ -187,7 +186,7 @@ def _sheet(grown: Sequence[_Grown | None], inputs: Inputs) -> tuple[int, list[in
         height, width = pictures.shape[2:4]
         sheet = _laid_out(pictures)
         for quality in (None, *_QUALITIES):
-            encoded = _webp(sheet, quality)
+            encoded = webp(sheet, quality)
             if len(encoded) <= MOST_BYTES:
                 return n_frames, [width, height], encoded
     return n_frames, [width, height], encoded
@@ -221,13 +220,3 @@ def _laid_out(pictures: np.ndarray) -> np.ndarray:
     greys = 0.5 + np.round((sheet - 0.5) * 2 * half) / (2 * half)
     whole = np.round(255 * greys).astype(np.uint8)
     return whole if channels == 3 else whole[..., 0]
-
-
-def _webp(sheet: np.ndarray, quality: int | None) -> bytes:
-    """A WebP, without loss if no quality is asked for."""
-    from PIL import Image
-
-    options = {"lossless": True} if quality is None else {"quality": quality}
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "webp", method=4, **options)
-    return buffer.getvalue()

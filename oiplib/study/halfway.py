@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import platform
 import shutil
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,21 +34,23 @@ class Halfway:
     Parameters
     ----------
     question
-        All that the parts hang on, as a text. The versions of the code are added here.
+        All that the parts hang on, as a text. The versions of the code are added here, and what
+        the last bits hang on: the machine, and whether oneDNN computes.
     """
 
     def __init__(self, question: str) -> None:
-        name = hashlib.sha256(f"{question}|{code_sha256()}".encode()).hexdigest()
+        machine = platform.node(), os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")
+        name = hashlib.sha256(f"{question}|{code_sha256()}|{machine}".encode()).hexdigest()
         self._folder = cache_folder() / "halfway" / name
 
-    def get(self, part: int) -> dict[str, np.ndarray] | None:
-        """The arrays of a part, or None if they aren't there, whole."""
+    def get(self, part: int, names: Iterable[str]) -> dict[str, np.ndarray] | None:
+        """The arrays of a part, by their names, or None if they aren't there, whole."""
         missing_or_broken = OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile
         with (
             suppress(*missing_or_broken),
             np.load(self._path(part), allow_pickle=False) as arrays,
         ):
-            return {name: arrays[name] for name in arrays.files}
+            return {name: arrays[name] for name in names}
         return None
 
     def put(self, part: int, arrays: Mapping[str, np.ndarray]) -> None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The kind of a layer that has a stored OIP in its own right (article XII).
 _CONVOLUTION = "Conv2D"
 
+# What is kept of a map's restarts until the varieties are stored.
+_KEPT = "starts", "losses", "images"
+
 
 def reaction(study: Study, kind: str) -> Reaction:
     """How the maps respond to images of a kind, in one pass for all of them.
@@ -271,16 +274,13 @@ def _restarts(study: Study, some: Sequence[int] | None = None) -> list[Restarts]
     spec, layer = study.spec.variety.null, study.layer.name
     halfway, found = _halfway(study), dict[int, Restarts]()
     for map in maps:
-        if (arrays := halfway.get(map)) is not None:
+        if (arrays := halfway.get(map, _KEPT)) is not None:
             found[map] = Restarts(map, **arrays)
 
     def keep(group: tuple[int, ...], of_maps: list[Restarts]) -> None:
         for of_map in of_maps:
             found[of_map.map] = of_map
-            halfway.put(
-                of_map.map,
-                {"starts": of_map.starts, "losses": of_map.losses, "images": of_map.images},
-            )
+            halfway.put(of_map.map, {name: getattr(of_map, name) for name in _KEPT})
 
     missing = [map for map in maps if map not in found]
     work = Work(
