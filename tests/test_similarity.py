@@ -5,10 +5,10 @@ from oiplib.analysis.layout import layout
 from oiplib.analysis.repetition import equally_coarse, repetition
 from oiplib.analysis.similarity import (
     aligned,
+    Apart,
     all_pairs,
     clusters,
     of_pairs,
-    shoved,
     similarities,
     spectra_of,
 )
@@ -107,11 +107,36 @@ def test_an_image_is_shoved_just_out_of_reach():
     others = np.stack([alike, images[2]])
     both = np.stack([images[0], images[1]])
     assert similarities(both, others).max() > 0.7
-    out = shoved(both, [others, others[1:]], [spectra_of(others), spectra_of(others[1:])], 0.3)
+    out = Apart({0: others, 1: others[1:]}, np.array([0, 1]), 0.3).shoved(both)
     assert similarities(out[:1], others).max() == pytest.approx(0.3, abs=0.03)
     assert similarities(out[:1], both[:1])[0, 0] > 0.5  # and no further than needed
     # The second had nothing near it that it should avoid.
     assert out[1].tobytes() == images[1].tobytes()
+
+
+def test_pairs_that_cannot_be_near_need_no_look():
+    """Images on their way are shoved as if all pairs were looked at after each step."""
+    rng = np.random.default_rng(9)
+    others = {map: rng.normal(size=(6, 12, 9, 1)).astype(np.float32) for map in (3, 5)}
+    for of_map in others.values():
+        of_map -= of_map.mean(axis=(1, 2, 3), keepdims=True)
+    owners = np.array([5, 3, 5])
+    apart = Apart(others, owners, 0.5)
+    towards = np.stack([others[5][0], others[3][2], rng.normal(size=(12, 9, 1))])
+    images, n_looks, n_shoved = rng.normal(size=(3, 12, 9, 1)).astype(np.float32), [], 0
+    for _ in range(40):
+        images = images + 0.05 * towards.astype(np.float32)
+        images -= images.mean(axis=(1, 2, 3), keepdims=True)
+        with_all = Apart(others, owners, 0.5).shoved(images)
+        before = apart._most.copy()
+        found = apart.shoved(images)
+        n_looks.append((apart._most < before).sum())
+        np.testing.assert_allclose(found, with_all, atol=1e-5)
+        n_shoved += (found != images).any()
+        images = found
+    assert n_looks[0] == 18
+    assert np.mean(n_looks[1:]) < 9
+    assert n_shoved > 5
 
 
 @pytest.mark.parametrize("shift", [(9, 0), (0, 10), (8, 6), (7, -9)])

@@ -19,7 +19,7 @@ from ..engine.images import from_standard, project
 from ..engine.layers import LayerMaps
 from ..progress import SILENT
 from ..values import ClimbSpec, FluctuationStart, NullSpec, VarietySpec, seed_of
-from .similarity import shoved, similarities, spectra_of
+from .similarity import Apart, similarities
 from .variety import square
 
 # So many batches of restarts climb at a time, of as many maps as they hold.
@@ -197,11 +197,11 @@ def _kept_away(
     images, owners = _images_of(layer, starts)
     seeds = _seeds(starts, spec.climb)
     avoided = {map: _centred(layer, patterns) for map, patterns in typical.items()}
-    spectra = {map: spectra_of(patterns) for map, patterns in avoided.items()}
     size = layer.batch_size
     for first in range(0, len(images), size):
         part = slice(first, first + size)
         padded = np.resize(np.arange(len(images))[part], size)
+        apart = Apart(avoided, owners[part], limit)
         active, previous = np.ones(size, bool), np.full(size, np.inf, np.float32)
         n_steps = 0
         for stage in spec.climb.stages:
@@ -213,12 +213,7 @@ def _kept_away(
                     images[padded], owners[padded], active, previous, step, 0.0, moves
                 )[0].numpy()[: len(images[part])]
                 centred = _centred(layer, stepped)
-                shoved_away = shoved(
-                    centred,
-                    [avoided[map] for map in owners[part]],
-                    [spectra[map] for map in owners[part]],
-                    limit,
-                )
+                shoved_away = apart.shoved(centred)
                 images[part] = project(shoved_away + (stepped - centred), layer.inputs)
                 n_steps += 1
     return images

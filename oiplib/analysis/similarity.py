@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
+
+# By how much a similarity may be wrong, and more.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,16 @@ class Spectra:
 
 def spectra_of(images: np.ndarray) -> Spectra:
     """`Spectra` of images (n, height, width, channels)."""
-    each, size = (1, 2, 3), padded_size(images)
+    size = padded_size(images)
+    return Spectra(fft.rfft2(_scaled(images), size, axes=(1, 2), workers=-1), size)
+
+
+def _scaled(images: np.ndarray) -> np.ndarray:
+    """Each image with mean 0 and norm 1."""
+    each = 1, 2, 3
     centred = images - images.mean(axis=each, keepdims=True)
     norm = np.sqrt(np.square(centred).sum(axis=each, keepdims=True))
-    scaled = (centred / np.maximum(norm, 1e-12)).astype(np.float32)
-    return Spectra(fft.rfft2(scaled, size, axes=(1, 2), workers=-1), size)
+    return np.asarray((centred / np.maximum(norm, 1e-12)).astype(np.float32))
 
 
 def similarities(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -148,47 +156,80 @@ def merges(alike: np.ndarray) -> np.ndarray:
     return np.asarray(hierarchy.linkage(distance.squareform(apart, checks=False), "average"))
 
 
-def shoved(
-    images: np.ndarray, others: Sequence[np.ndarray], spectra: Sequence[Spectra], limit: float
-) -> np.ndarray:
-    """Images changed by as little as makes each unlike some other ones.
+class Apart:
+    """Keeps images that move unlike some other ones.
 
-    Where the similarity with another image is above the limit, the other image, moved to where
-    they are most alike, is taken out of it until the limit is reached: a projection.
+    An image of norm 1 can't become more alike to another one than by the length of its way. So
+    most pairs needn't be looked at after a short step.
 
     Parameters
     ----------
-    images : array, (n, height, width, channels), each with mean 0
-    others : n arrays, (k, height, width, channels), each image with mean 0
-        From which each of the images shall differ; k may vary.
-    spectra
-        `spectra_of` each of the `others`.
+    others : mapping of int to arrays, (k, height, width, channels), each image with mean 0
+        By owner, from which images those of the owner shall differ; k may vary.
+    owners : array of int, (n,)
+        Whose each of the moving images is.
     limit
         Largest similarity, in [0, 1].
-
-    Returns
-    -------
-    array, (n, height, width, channels)
     """
-    image_spectra = spectra_of(images)
-    products = [
-        (one[None] * known.values.conj()).sum(axis=-1)
-        for one, known in zip(image_spectra.values, spectra, strict=True)
-    ]
-    peaks, shifts = _peaks(np.concatenate(products), image_spectra.size)
-    which = np.repeat(np.arange(len(images)), [len(other) for other in others])
-    flat = np.concatenate(others)
-    changed = images.copy()
-    for pair in np.flatnonzero(peaks > limit):
-        image, other = changed[which[pair]], _moved(flat[pair], shifts[pair])
-        # What was cut off counts in the similarity, but can't be taken out.
-        length = np.linalg.norm(other)
-        most = limit * np.linalg.norm(flat[pair]) / length
-        along = (image * other).sum() / length
-        rest = np.sqrt(max(0.0, np.square(image).sum() - along**2))
-        if most < 1 and along > most * np.linalg.norm(image):
-            image += (most * rest / np.sqrt(1 - most**2) - along) / length * other
-    return changed
+
+    def __init__(self, others: Mapping[int, np.ndarray], owners: np.ndarray, limit: float) -> None:
+        of_owner, first = {}, 0
+        for owner, images in others.items():
+            of_owner[owner] = np.arange(first, first + len(images))
+            first += len(images)
+        self._limit = limit
+        self._others = np.concatenate(list(others.values()))
+        self._spectra = spectra_of(self._others).values.conj()
+        self._pairs = np.array(
+            [(image, other) for image, owner in enumerate(owners) for other in of_owner[owner]]
+        ).reshape(-1, 2)
+        #: How alike each pair can be at most.
+        self._most = np.full(len(self._pairs), np.inf)
+        self._before = np.zeros(0)
+
+    def shoved(self, images: np.ndarray) -> np.ndarray:
+        """Images changed by as little as makes each unlike the others of its owner.
+
+        Where the similarity with another image is above the limit, the other image, moved to
+        where they are most alike, is taken out of it until the limit is reached: a projection.
+
+        Parameters
+        ----------
+        images : array, (n, height, width, channels), each with mean 0
+            Those of the last call, after a step; any at first.
+
+        Returns
+        -------
+        array, (n, height, width, channels)
+        """
+        scaled, size = _scaled(images), padded_size(images)
+        if len(self._before):
+            ways = np.linalg.norm((scaled - self._before).reshape(len(images), -1), axis=1)
+            self._most += ways[self._pairs[:, 0]]
+        self._before = scaled
+        near = np.flatnonzero(self._most > self._limit - _ROUNDING)
+        changed = images.copy()
+        if not len(near):
+            return changed
+        of_images = fft.rfft2(scaled, size, axes=(1, 2), workers=-1)
+        which, other = self._pairs[near].T
+        products = (of_images[which] * self._spectra[other]).sum(axis=-1)
+        self._most[near], shifts = _peaks(products, size)
+        for pair in np.flatnonzero(self._most[near] > self._limit):
+            _shove(changed[which[pair]], self._others[other[pair]], shifts[pair], self._limit)
+        return changed
+
+
+def _shove(image: np.ndarray, other: np.ndarray, shift: np.ndarray, limit: float) -> None:
+    """Change an image until it is no more alike to another one, at a shift, than the limit."""
+    moved = _moved(other, shift)
+    # What was cut off counts in the similarity, but can't be taken out.
+    length = np.linalg.norm(moved)
+    most = limit * np.linalg.norm(other) / length
+    along = (image * moved).sum() / length
+    rest = np.sqrt(max(0.0, np.square(image).sum() - along**2))
+    if most < 1 and along > most * np.linalg.norm(image):
+        image += (most * rest / np.sqrt(1 - most**2) - along) / length * moved
 
 
 def _moved(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
