@@ -4,8 +4,8 @@ import pytest
 from oiplib.analysis.layout import layout
 from oiplib.analysis.repetition import equally_coarse, repetition
 from oiplib.analysis.similarity import (
-    aligned,
     Apart,
+    aligned,
     all_pairs,
     clusters,
     of_pairs,
