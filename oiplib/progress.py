@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -18,6 +20,19 @@ class Silent:
 
 SILENT = Silent()
 
+_is_silenced = False
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Show no progress bar meanwhile."""
+    global _is_silenced
+    before, _is_silenced = _is_silenced, True
+    try:
+        yield
+    finally:
+        _is_silenced = before
+
 
 def bar(total: int, title: str, unit: str, done: int = 0) -> Any:
     """A progress bar with a rate and the time left; without a title or a terminal it is silent.
@@ -31,7 +46,8 @@ def bar(total: int, title: str, unit: str, done: int = 0) -> Any:
     done
         How many of the units were done earlier. They don't count for the rate.
     """
-    is_shown = bool(title) and sys.stderr is not None and sys.stderr.isatty()
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    is_shown = bool(title) and on_terminal and not _is_silenced
     from tqdm import tqdm  # not on the way to a query
 
     return tqdm(

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import logging
 import os
 import shutil
 import signal
@@ -19,6 +20,8 @@ from oiplib import Store
 from oiplib.cli import main
 
 COMMANDS = sorted(main.commands)
+
+JSON_ROWS = "query", "--format", "json", "--db"
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +47,82 @@ def test_help_shows_an_example(command):
     assert "Example: oip" in " ".join(done.output.split())
 
 
+def test_the_list_of_commands_is_not_cut_off():
+    short = CliRunner().invoke(main, ["-h"], terminal_width=80).output
+    assert short == CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    listed = short[short.index("Commands:") : short.index("Example:")].splitlines()[1:]
+    lines = [line for line in listed if line.strip()]
+    assert len(lines) == len(COMMANDS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in lines)
+
+
+def test_info_tells_what_a_database_holds(oip_here, db, tiny_study, tmp_path):
+    told = json.loads(oip_here("info", "--db", db, "--format", "json", check=0).stdout)
+    assert told["bytes"] == Path(db).stat().st_size
+    assert told["networks"][0]["test accuracy"] == tiny_study.network.accuracy
+    (layer,) = (row for row in told["layers"] if row["layer"] == "Conv2D_3")
+    maps = {oip.map for oip in tiny_study.oips(prior=None)}
+    assert (layer["maps"], layer["with an OIP"]) == (12, len(maps))
+    assert told["stored"]["OIPs"] == len(json.loads(oip_here(*JSON_ROWS, db).stdout))
+    shown = oip_here("info", "--db", db, check=0).stdout
+    assert f"{told['networks'][0]['test accuracy']:.2%}" in shown
+    assert f"tensorflow {told['versions']['tensorflow']}" in shown
+    empty = tmp_path / "empty.db"
+    Store(empty, create=True).close()
+    assert "no networks" in oip_here("info", "--db", empty, check=0).stdout
+
+
+def test_what_is_printed_as_a_table_is_there_as_json(oip_here, db, tiny_study):
+    rows = json.loads(oip_here(*JSON_ROWS, db).stdout)
+    told = json.loads(oip_here("show", 1, "--db", db, "--format", "json", check=0).stdout)
+    (row,) = (row for row in rows if row["id"] == 1)
+    assert row.items() <= told.items()
+    told = json.loads(oip_here("replay", 1, 2, "--db", db, "--format", "json", check=0).stdout)
+    assert [(each["id"], each["holds"]) for each in told["replayed"]] == [(1, True), (2, True)]
+    assert told["versions that differ"] == {}
+
+
+def test_derive_lists_what_it_derived(oip_here, db, tiny_study):
+    """Not an OIP of another origin that is better, and a revival is of a pattern."""
+    origins = {"fluctuation": {"fluctuation"}, "pattern": {"pattern", "revival"}}
+    for origin, allowed in origins.items():
+        asked = ("derive", "--origin", origin, "--db", db)
+        listed = json.loads(oip_here(*asked, "--format", "json", check=0).stdout)
+        all_rows = [row for row in tiny_study.rows() if row["origin"] in allowed]
+        best = {
+            row["map"]: max(r["loss"] for r in all_rows if r["map"] == row["map"])
+            for row in all_rows
+        }
+        assert {row["map"]: row["loss"] for row in listed} == best
+        told = oip_here(*asked, check=0).stdout
+        assert f"{len(best)} of 12 maps have an OIP by {origin}; above" in told
+
+
+def test_quiet_leaves_out_notes_and_comes_to_an_end(oip_here, db, caplog):
+    from oiplib import progress
+
+    log = logging.getLogger("oiplib")
+    level = log.level
+    asked = ("query", "--db", db, "--best", "--limit", 1)
+    assert oip_here(*asked, "-q", check=0).stdout == oip_here(*asked, check=0).stdout
+    assert log.level == level
+    with progress.silenced():
+        assert progress.bar(3, "Work", "units").disable
+
+
 def test_all_commands_are_there():
-    promised = {"train", "screen", "derive", "query", "show", "replay", "check", "merge", "export"}
+    promised = {
+        "info",
+        "train",
+        "screen",
+        "derive",
+        "query",
+        "show",
+        "replay",
+        "check",
+        "merge",
+        "export",
+    }
     assert promised | {"serve", "run", "book", "reproduce"} <= set(COMMANDS)
 
 

@@ -333,7 +333,7 @@ def test_rows_that_are_handed_out_can_be_looked_at(finished):
         store.run(1),
         study.screening(),
         *study.scans("pattern"),
-        *study.oips(map=3),
+        *study.oips(3),
         store.oip(1),
         questions.reaction(study, "data"),
         *questions.varieties(study, [3]).values(),

@@ -241,7 +241,7 @@ def test_the_mean_of_a_map_is_the_map(study):
     layer = study.spec.layer
     assert study.derive_from_patterns(Channel(layer, 0)) == []  # searched with the layer's maps
     assert [oip.id for oip in study.oips(objective=f"{layer}:0")] == [
-        oip.id for oip in study.oips(map=0)
+        oip.id for oip in study.oips(0)
     ]
 
 

@@ -130,7 +130,7 @@ def _check_against_keras(folder, difference):
     logits = np.log(model.predict(real, verbose=0) + 1e-30)
     maps = inner.predict(real, verbose=0).mean(axis=(1, 2))
     for map in (0, 1):
-        best = study.oips(map=map).best()
+        best = study.oips(map).best()
         assert 0 <= best.image.min() < best.image.max() <= 255
         answer = inner.predict(best.image[None], verbose=0)[0, :, :, map].mean()
         assert best.loss == pytest.approx(answer, rel=1e-5)

@@ -215,7 +215,7 @@ def test_a_prior_is_stored_queried_and_replayed(copy, oip_here):
     assert all(each.same_bytes for each in replay(study.store, [oip.id for oip in found]))
     assert list(problems(study.store)) == []
     of_both = study.store.oips(OipFilter(maps=[0, 1]))
-    assert len(of_both) == len(found) + len(study.oips(map=0)) + len(study.oips(map=1))
+    assert len(of_both) == len(found) + len(study.oips(0)) + len(study.oips(1))
     listed = oip_here("query", "--prior", "smooth+jitter", "--db", copy).stdout
     assert "smooth(1) + jitter(1)" in listed
     done = oip_here("derive", "--maps", "0", "--prior", "smoth", "--db", copy, check=2)

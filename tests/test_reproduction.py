@@ -257,7 +257,7 @@ def test_a_map_that_only_article_x_fills_is_neither_silent_nor_ours(reproduced, 
     study = Study(copied(study.store.name, tmp_path / "only.db"), study.spec)
     filled = reproduction.counts(study).filled[0]
     with study.store.session() as session:
-        for oip in study.oips(map=filled):
+        for oip in study.oips(filled):
             if oip.spec_sha256 != study.spec.article_scan.climb.sha256:
                 session.delete(session.get(type(oip), oip.id))
     summary = study.summary()

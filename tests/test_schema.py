@@ -148,7 +148,7 @@ def test_a_search_goes_on_in_an_older_database(old, number):
     study = Study(Store(old(number)))
     assert study.scans("pattern", 3) == []
     assert study.derive_from_patterns([0, 3, 5]) == [3]
-    assert study.oips(map=3)
+    assert study.oips(3)
     (scan,) = study.scans("pattern", 3)
     assert scan.rungs
     assert list(problems(study.store)) == []

@@ -57,7 +57,7 @@ def answer_of(address):
 
 @needs_browser
 def test_the_page_of_a_map_shows_its_pictures(browser, served, tiny_study):
-    n = len(tiny_study.oips(map=3))
+    n = len(tiny_study.oips(3))
     watched = Watched(browser, served.rpartition("/")[0])
     page = watched.open(f"{served}/maps")
     page.click("td.col-map a:text-is('3')")
@@ -67,7 +67,7 @@ def test_the_page_of_a_map_shows_its_pictures(browser, served, tiny_study):
     page.goto(f"{served}/best_of_map?map=3")
     frames = page.eval_on_selector_all("td img", "all => all.map(i => i.naturalWidth)")
     assert widths == [28] * n
-    assert frames == [28] * (1 + len(tiny_study.oips(map=3).best().frames))
+    assert frames == [28] * (1 + len(tiny_study.oips(3).best().frames))
     assert watched.wrong == []
 
 
@@ -75,7 +75,7 @@ def test_each_named_query_and_view_answers(served, tiny_study):
     from oiplib.publish.serve import QUERIES
     from oiplib.store import VIEWS
 
-    ids = [oip.id for oip in tiny_study.oips(map=3)]
+    ids = [oip.id for oip in tiny_study.oips(3)]
     for name in (*QUERIES, *VIEWS):
         rows = answer_of(f"{served}/{name}.json?map=3&_shape=array")
         if name == "map":
@@ -108,7 +108,7 @@ def test_what_cannot_be_served_is_refused(oip, tmp_path):
 
 def test_an_export_can_be_loaded_without_us(oip, copy, tmp_path, tiny_study):
     output = oip("export", "out", "--maps", "3-5", "--db", copy, check=0).stdout
-    oips = [o for map in (3, 4, 5) for o in tiny_study.oips(map=map)]
+    oips = [o for map in (3, 4, 5) for o in tiny_study.oips(map)]
     assert output == f"{len(oips)} OIPs in out\n"
     folder = tmp_path / "out"
     images = np.load(folder / "images.npy", allow_pickle=False)

@@ -6,6 +6,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+import oiplib
 from oiplib import InputError, OipError, OipFilter, Store, Study, scan, screen, try_fluctuations
 from oiplib.search.screening import histogram_edges
 from oiplib.store import Oip
@@ -234,7 +235,7 @@ def test_a_map_is_found_by_an_index(copy):
 
 
 def test_oips_are_a_list_that_knows_its_best_and_its_tables(tiny_study):
-    oips = tiny_study.oips(map=3)
+    oips = tiny_study.oips(3)
     assert oips.best() is oips[0]
     table = oips.frame()
     rows = tiny_study.rows([3])
@@ -290,3 +291,65 @@ def test_images_on_the_way_are_added_to_the_same_image_only(copy, tiny_study, is
     image = of_study.image if is_same else of_study.image + np.float32(0.01)
     assert store.add_scans([], [Oip(**{**values, "image": image})]) == (0, 0)
     assert len(store.oip(of_study.id).frames) == (len(of_study.frames) if is_same else 0)
+
+
+def test_a_query_in_sql_reads_and_changes_nothing(tiny_study, tmp_path, copied):
+    store = Store(copied(tiny_study.store.name, tmp_path / "sql.db"))
+    asked = (
+        "SELECT id, map, loss, image FROM best_oips WHERE prior = 'none' AND map < :n ORDER BY map"
+    )
+    found = Study(store).query(asked, n=5)
+    best = [oip for oip in tiny_study.oips(best=True) if oip.map < 5]
+    assert found["id"].tolist() == [oip.id for oip in best]
+    np.testing.assert_array_equal(found["image"][0], best[0].image)
+    for statement in (
+        "DELETE FROM oips",
+        "UPDATE oips SET loss = 1",
+        "DROP TABLE oips",
+        "SELECT nothing FROM oips",
+        "SELECT 1; DELETE FROM oips",
+        "SELECT :missing",
+    ):
+        with pytest.raises(InputError, match="can't answer that: "):
+            store.query(statement)
+    assert store.query("SELECT count(*) AS n FROM oips")["n"][0] == len(tiny_study.store.oip_ids())
+    # The connection writes again.
+    run = store.start_run("derive", None, {})
+    store.end_run(run, "done")
+
+
+def test_objects_tell_what_they_are(tiny_study, tmp_path):
+    for told in (tiny_study, tiny_study.network):
+        assert "Conv2D_3" in repr(told)
+        assert f"network {tiny_study.network.id}" in repr(told)
+        assert f"network {tiny_study.network.id}" in told._repr_html_()
+    summary = tiny_study.summary()
+    assert f"{summary.n_oips} OIPs" in str(summary)
+    assert str(summary) in repr(tiny_study)
+    assert tiny_study._repr_html_().count("<img") == len(tiny_study.oips(best=True))
+    new = Study(tmp_path / "new.db", tiny_study.spec)
+    assert "isn't trained yet" in repr(new)
+    assert "trained yet</p>" in new._repr_html_()
+
+
+def test_oips_are_chosen_by_maps_layer_and_origin(tiny_study):
+    assert [o.id for o in tiny_study.oips(3)] == [o.id for o in tiny_study.oips("3")]
+    some = tiny_study.oips([0, 3])
+    assert {oip.map for oip in some} <= {0, 3}
+    of_patterns = tiny_study.oips(origin=("pattern", "revival"))
+    assert {oip.origin for oip in of_patterns} <= {"pattern", "revival"}
+    best = tiny_study.oips(origin=("pattern", "revival"), best=True)
+    for oip in best:
+        assert oip.loss == max(o.loss for o in of_patterns if o.map == oip.map)
+    assert len(best) == len({oip.map for oip in of_patterns})
+    assert tiny_study.oips(layer="Conv2D_2") == []
+    for wrong in ({"origin": "chance"}, {"layer": "Conv2D_9"}, {"maps": "99"}):
+        with pytest.raises(InputError, match="choose"):
+            tiny_study.oips(**wrong)
+    with pytest.raises(InputError, match="names its layers"):
+        tiny_study.oips("0-3", objective="Conv2D_3:0")
+
+
+def test_the_package_shows_what_is_meant_to_be_used():
+    shown = {name for name in dir(oiplib) if not name.startswith("__")}
+    assert shown == set(oiplib.__all__)

@@ -206,7 +206,7 @@ def test_any_model_can_be_studied(tiny_study, tmp_path):
     assert study.screening().n_patterns == 510
     study.derive_from_fluctuations([2, 5])
     assert {oip.map for oip in study.oips()} == {2, 5}
-    assert study.oips(map=5)[0].image.shape == (18, 26, 3)
+    assert study.oips(5)[0].image.shape == (18, 26, 3)
     assert study.summary().accuracy is None
     with pytest.raises(InputError, match="came as a model"):
         study.dataset()
@@ -242,7 +242,7 @@ def test_a_map_that_large_steps_leave_is_raced_with_smaller_ones(tmp_path):
     study.derive_from_patterns(Channel("narrow", 1))
     assert len(study.oips()) == n_smaller  # nothing is searched twice
     of_one = Function("narrow", lambda activations: tf.reduce_mean(activations[..., 1], (1, 2)))
-    best = max(oip.loss for oip in study.oips(map=1))
+    best = max(oip.loss for oip in study.oips(1))
     assert study.grow(of_one).losses.max() == pytest.approx(best, rel=1e-3)
     study.derive_from_patterns("narrow:0 + narrow:1")
     assert study.oips(objective="narrow:0 + narrow:1")

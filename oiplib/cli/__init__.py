@@ -16,7 +16,7 @@ import click
 
 from .. import __version__
 from ..errors import InputError, OipError
-from . import ask, make
+from . import ask, make, options
 from .options import WrongUsage
 from .tables import line
 
@@ -89,7 +89,11 @@ def _logged(error: Exception) -> str:
     return f"{fault}; how it came about is in {name}{ask}"
 
 
-@click.group(cls=_Commands, epilog="Example: oip reproduce --quick --db try.db --site try-site")
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: oip reproduce --quick --db try.db --site try-site",
+)
 @click.version_option(__version__, prog_name="oip")
 def main() -> None:
     """What does each filter of a neural network look for?
@@ -104,6 +108,7 @@ for _command in (
     make.train,
     make.screen,
     make.derive,
+    ask.info,
     ask.query,
     ask.export,
     ask.serve,
@@ -116,4 +121,4 @@ for _command in (
     make.book,
     make.reproduce,
 ):
-    main.add_command(_command)
+    main.add_command(options.quiet(_command))

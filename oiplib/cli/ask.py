@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from ..errors import InputError, OipError
 from ..values import stages_of, start_of
 from ..values.fields import count
 from . import options, tables
+
+if TYPE_CHECKING:
+    from ..study.replay import Replay
 
 
 @options.example("oip query --maps 0-31,120 --origin revival --sort loss --limit 5")
@@ -51,13 +55,13 @@ def query(form: str, out: str | None, db: str | None, **filters: Any) -> None:
     else:
         files.write(out, lambda file: file.write(_listing(rows, form).encode()))
     if out != "-":
-        tables.say(f"{len(rows)} OIPs in {out}")
+        tables.say(f"{tables.counted(len(rows), 'OIP')} in {out}")
 
 
 def _listing(rows: list[dict[str, Any]], form: str) -> str:
     """OIPs as a text in one of the readable formats."""
     if form == "json":
-        return json.dumps(rows, indent=2) + "\n"
+        return tables.as_json(rows) + "\n"
     if form == "table":
         return (tables.oips(rows) if rows else "no OIPs") + "\n"
     from ..publish.export import write_csv
@@ -67,18 +71,55 @@ def _listing(rows: list[dict[str, Any]], form: str) -> str:
     return text.getvalue()
 
 
+@options.example("oip info --db oip.db")
+@click.command()
+@options.form
+@options.db
+def info(form: str, db: str | None) -> None:
+    """Tell what a database holds: networks, layers, OIPs, size."""
+    from ..store import Store, contents
+    from ..study.runs import package_versions
+
+    held = contents(Store(db))
+    if form == "json":
+        tables.say(tables.as_json({**held, "versions": package_versions()}))
+        return
+    n_bytes = held["bytes"]
+    size = "" if n_bytes is None else f"{n_bytes / 1e6:.1f} MB, "
+    tables.say(f"{held['database']}: {size}schema {held['schema']}")
+    for kind in ("networks", "layers"):
+        rows = [{**row, **_accuracy(row)} for row in held[kind]]
+        tables.say("\n" + (tables.table(rows) if rows else f"no {kind}"))
+    stored = [{"stored": name, "rows": f"{n:,}"} for name, n in held["stored"].items() if n]
+    if stored:
+        tables.say("\n" + tables.table(stored))
+    versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
+    tables.say(f"\nread by {versions}")
+
+
+def _accuracy(row: dict[str, Any]) -> dict[str, str]:
+    """A network's accuracy in words."""
+    if "test accuracy" not in row:
+        return {}
+    share = row["test accuracy"]
+    return {"test accuracy": "unknown" if share is None else f"{share:.2%}"}
+
+
 @options.example("oip export best --best --layer Conv2D_3")
 @click.command()
 @click.argument("folder")
 @options.filters
 @options.db
 def export(folder: str, db: str | None, **filters: Any) -> None:
-    """Write OIPs into a new folder that needs nothing of ours: images.npy, PNGs, CSV, JSON."""
+    """Write OIPs into a new folder that needs nothing of oiplib.
+
+    It holds images.npy, a PNG of each, and their numbers as CSV and JSON.
+    """
     from ..publish.export import export as do
     from ..store import Store
 
     n = do(Store(db), options.oip_filter(**filters), Path(folder))
-    tables.say(f"{n} OIPs in {folder}")
+    tables.say(f"{tables.counted(n, 'OIP')} in {folder}")
 
 
 @options.example("oip serve --db oip.db --port 8001")
@@ -87,7 +128,7 @@ def export(folder: str, db: str | None, **filters: Any) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True)
 @options.db
 def serve(host: str, port: int, db: str | None) -> None:
-    """Browse and query the database in Datasette, its images as pictures.
+    """Browse and query the database in Datasette, with pictures.
 
     Needs the extra 'serve'. Stop it with Ctrl-C.
     """
@@ -106,8 +147,9 @@ _ENDED = {"n_epochs": "all of them done", "converged": "until it converged"}
 @click.argument("id", type=options.ID)
 @click.option("--png", metavar="FILE", help="Draw start, frames and loss; - for standard output.")
 @click.option("--npy", metavar="FILE", help="Write the image as a NumPy array; - as above.")
+@options.form
 @options.db
-def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
+def show(id: int, png: str | None, npy: str | None, form: str, db: str | None) -> None:
     """Show an OIP: where it comes from, what it looks like."""
     from ..store import Store
     from ..study.conditions import stored_condition
@@ -159,6 +201,10 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
             "\n".join(f"{name}: {facts[name]}" for name in in_caption),
         )
     text = "\n".join(f"{name:8} {tables.line(value)}" for name, value in facts.items())
+    if form == "json":
+        told = {name: facts[name] for name in ("of", "image", "replay", "tested") if name in facts}
+        more = {"run": run.id, "made on": machine, "weights_sha256": facts["weights"]}
+        text = tables.as_json({**oip.row(), **told, **more})
     tables.say(text, err="-" in (png, npy))
 
 
@@ -174,9 +220,15 @@ def show(id: int, png: str | None, npy: str | None, db: str | None) -> None:
     show_default=True,
     help="Difference in loss (relative) and correlation that holds; 0: equal bytes.",
 )
+@options.form
 @options.db
 def replay(
-    ids: tuple[int, ...], sample: int | None, everything: bool, tolerance: float, db: str | None
+    ids: tuple[int, ...],
+    sample: int | None,
+    everything: bool,
+    tolerance: float,
+    form: str,
+    db: str | None,
 ) -> None:
     """Make OIPs again from their recorded numbers, and compare.
 
@@ -197,6 +249,13 @@ def replay(
         raise InputError(f"{store.name} has no OIPs yet: fill it with 'oip derive'")
     replays = list(do(store, replayed_ids))
     failed = [each for each in replays if not each.holds(tolerance)]
+    if form == "json":
+        told = [{**asdict(each), "holds": each.holds(tolerance)} for each in replays]
+        changed = differences(store, replayed_ids)
+        names = {name: {"then": then, "now": now} for name, (then, now) in changed.items()}
+        tables.say(tables.as_json({"replayed": told, "versions that differ": names}))
+        _end_if_failed(failed, replays)
+        return
     if len(replays) <= 8 or failed:
         listed = replays if len(replays) <= 8 else failed[:20]
         tables.say(tables.table([tables.replayed(each) for each in listed]))
@@ -208,6 +267,10 @@ def replay(
         f"{max(each.loss_difference for each in replays):.2g} apart in loss (relative) and "
         f"{max(each.pixel_difference for each in replays):.2g} in a pixel"
     )
+    _end_if_failed(failed, replays)
+
+
+def _end_if_failed(failed: Sequence[Replay], replays: Sequence[Replay]) -> None:
     if failed:
         raise OipError(f"{len(failed)} of {len(replays)} OIPs don't hold")
 
@@ -216,8 +279,9 @@ def replay(
 @click.command()
 @options.db
 def check(db: str | None) -> None:
-    """Check a whole database: file, references, shapes and values of every row.
+    """Check a whole database: its file and every row.
 
+    References, shapes and values are checked, and the networks respond to all OIPs once more.
     Exit status 1, and a line for each row that is wrong.
     """
     from ..store import Store, sqlite_versions

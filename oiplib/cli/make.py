@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +15,6 @@ from ..values import (
     STRATEGIES,
     CnnSpec,
     GridSpec,
-    Objective,
-    Prior,
     ScanSpec,
     StudySpec,
     prior_of,
@@ -59,7 +58,10 @@ def train(
     save: str | None,
     db: str | None,
 ) -> None:
-    """Train the network of the articles, or take in a model, with a data set if there is one."""
+    """Train the network of the articles, or take in a model.
+
+    With --dataset, a model gets a data set that shows what real images excite.
+    """
     from ..study.study import Study
 
     if save is not None:
@@ -177,6 +179,7 @@ def screen(
 @options.layer
 @options.network
 @options.model
+@options.form
 @options.db
 @options.executor
 def derive(
@@ -191,10 +194,11 @@ def derive(
     layer: str | None,
     network: int | None,
     model: str | None,
+    form: str,
     db: str | None,
     executor: Executor,
 ) -> None:
-    """Find OIPs: ascend starts to which maps, or other objectives, respond.
+    """Find OIPs: let images climb towards maps or other objectives.
 
     Later commands go on with what is asked here of trials, steps, epsilon and strategy.
     """
@@ -221,30 +225,42 @@ def derive(
         "pattern": study.derive_from_patterns,
         "both": study.derive,
     }
+    origins = _ORIGINS_OF[origin]
     if objectives:
         study.train()
         asked = [study.objective(text) for text in objectives]
         for objective in asked:
             searches[origin](objective, led_by)
-        _say_best_of_objectives(study, asked, led_by)
+        found = [study.oips(objective=each, prior=led_by, origin=origins) for each in asked]
+        rows = [oips.best().row() for oips in found if oips]
+        without = [str(each) for each, oips in zip(asked, found, strict=True) if not oips]
+        _say_derived(rows, form)
+        if form == "table":
+            for text in without:
+                tables.say(f"{text}: no start rose above where it began, so there is no OIP")
         return
     indices = study.check_maps(maps)
     searches[origin](indices, led_by)
-    best = study.rows(indices, best=True, prior=led_by)
-    if best:
-        tables.say(tables.oips(best))
-    tables.say(f"{len(best)} of {len(indices)} maps have an OIP; above, the best of each")
+    best = study.oips(indices, best=True, prior=led_by, origin=origins)
+    _say_derived([oip.row() for oip in best], form)
+    if form == "table":
+        by = "" if origin == "both" else f" by {origin}"
+        tables.say(f"{len(best)} of {len(indices)} maps have an OIP{by}; above, the best of each")
 
 
-def _say_best_of_objectives(study: Study, asked: list[Objective], prior: Prior) -> None:
-    """The best OIP of each objective, or that it has none."""
-    best = [study.oips(objective=each, prior=prior, best=True) for each in asked]
-    rows = [oip.row() for oips in best for oip in oips]
-    if rows:
+#: What is listed of each choice of `derive`: a revival is of a pattern, too.
+_ORIGINS_OF = {
+    "fluctuation": ("fluctuation",),
+    "pattern": ("pattern", "revival"),
+    "both": None,
+}
+
+
+def _say_derived(rows: list[dict[str, Any]], form: str) -> None:
+    if form == "json":
+        tables.say(tables.as_json(rows))
+    elif rows:
         tables.say(tables.oips(rows))
-    for objective, oips in zip(asked, best, strict=True):
-        if not oips:
-            tables.say(f"{objective}: no start rose above where it began, so there is no OIP")
 
 
 @options.example("oip compare --layer Conv2D_2 --maps 0-7")
@@ -253,6 +269,7 @@ def _say_best_of_objectives(study: Study, asked: list[Objective], prior: Prior) 
 @options.layer
 @options.network
 @options.data
+@options.form
 @options.db
 @options.executor
 def compare(
@@ -260,10 +277,11 @@ def compare(
     layer: str | None,
     network: int | None,
     data: str | None,
+    form: str,
     db: str | None,
     executor: Executor,
 ) -> None:
-    """Do two trainings find the same filters? Which map corresponds to which.
+    """Tell whether two trainings find the same filters.
 
     Trains the same network three times more with other seeds, unless that is stored, and puts
     the maps of the layer and of those before it into correspondence. Tells for each two trainings
@@ -276,25 +294,39 @@ def compare(
     study = options.stored_study(db, network, layer, data, executor)
     indices = study.check_maps(maps) if maps is not None else []
     layers = correspondences(study)
-    tables.say(
-        tables.table([tables.rounded(row) for rows in layers.values() for row in summary(rows)])
-    )
+    matched = [row for rows in layers.values() for row in summary(rows)]
     shares = [
-        {
-            "layer": layer.name,
-            "held against": NULLS[null],
-            **{
-                f"differ in {relation}": of[null].here.text()
-                for relation, of in layer.shares.items()
-            },
-        }
+        (
+            layer.name,
+            NULLS[null],
+            {f"differ in {k}": of[null].here for k, of in layer.shares.items()},
+        )
         for layer in shared_filters(study)
         for null in NULLS
     ]
-    tables.say("\n" + tables.table(shares))
-    if indices:
-        table = partners(study, layers[study.layer.name], indices)
-        tables.say("\n" + tables.table([tables.rounded(row) for row in table]))
+    of_maps = partners(study, layers[study.layer.name], indices) if indices else []
+    if form == "json":
+        told = [
+            {
+                "layer": layer,
+                "held against": null,
+                **{
+                    name: {"share": share.value, "low": share.low, "high": share.high}
+                    for name, share in of.items()
+                },
+            }
+            for layer, null, of in shares
+        ]
+        tables.say(tables.as_json({"matched": matched, "shared": told, "partners": of_maps}))
+        return
+    tables.say(tables.table([tables.rounded(row) for row in matched]))
+    texts = [
+        {"layer": layer, "held against": null, **{k: share.text() for k, share in of.items()}}
+        for layer, null, of in shares
+    ]
+    tables.say("\n" + tables.table(texts))
+    if of_maps:
+        tables.say("\n" + tables.table([tables.rounded(row) for row in of_maps]))
 
 
 @options.example("oip run 05-map --maps 120 --out executed")
@@ -326,7 +358,8 @@ def run(
     names = notebooks or NOTEBOOKS
     indices = prepare(study, names, maps)  # once, not by several notebooks at the same time
     n = run_notebooks(study, Path(out), names, indices)
-    tables.say(f"{n} notebooks executed to {out}" if n else f"all notebooks in {out} up to date")
+    done = f"{tables.counted(n, 'notebook')} executed to {out}"
+    tables.say(done if n else f"all notebooks in {out} up to date")
 
 
 @options.example("oip book --db oip.db --site site")
@@ -358,7 +391,7 @@ def book(
     shown = maps if maps is not None else study.searched_maps() or None
     executed, built = build(study, Path(site), shown, address)
     tables.say(
-        f"{executed} notebooks executed; "
+        f"{tables.counted(executed, 'notebook')} executed; "
         + (f"open {site}/index.html" if built else f"{site} is up to date")
     )
 
@@ -379,6 +412,7 @@ def book(
 @options.db
 @click.option("--site", default="site", show_default=True, metavar="DIR")
 @options.address
+@options.form
 @options.executor
 def reproduce(
     quick: bool,
@@ -391,6 +425,7 @@ def reproduce(
     db: str | None,
     site: str,
     address: str | None,
+    form: str,
     executor: Executor,
 ) -> None:
     """The main job: from nothing to the database and the site.
@@ -412,9 +447,20 @@ def reproduce(
     study = _study_to_reproduce(db, spec, dataset, data, layer, network, executor)
 
     def say(stage: Stage) -> None:
-        tables.say(f"{stage.name:13} {stage.result} ({stage.seconds:.0f} s)")
+        text = f"{stage.name:13} {stage.result} ({stage.seconds:.0f} s)"
+        tables.say(text, err=form == "json")
 
     stages, summary = do(study, Path(site), maps, say, address)
+    if form == "json":
+        told = {
+            **asdict(summary),
+            "maps": study.check_maps(maps),
+            "stages": [asdict(stage) for stage in stages],
+            "database": study.store.name,
+            "site": f"{site}/index.html",
+        }
+        tables.say(tables.as_json(told))
+        return
     maps_by_origin = {
         f"found by {origin}": len(of_origin)
         for origin, of_origin in summary.found.items()

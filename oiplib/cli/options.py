@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import progress
 from ..errors import InputError
 from ..values import parse_ranges
 
@@ -86,6 +88,37 @@ data = click.option(
     metavar="PATH",
     help="Folder that holds the data set's files, or the .npz itself [default: OIP_DATA].",
 )
+
+
+form = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How it is printed.",
+)
+
+
+def quiet(command: click.Command) -> click.Command:
+    """Add the option that leaves out progress bars and notes."""
+
+    def silence(ctx: click.Context, param: click.Parameter, is_quiet: bool) -> None:
+        if is_quiet:
+            log = logging.getLogger("oiplib")
+            ctx.with_resource(progress.silenced())
+            ctx.call_on_close(functools.partial(log.setLevel, log.level))
+            log.setLevel(logging.ERROR)
+
+    option = click.Option(
+        ["-q", "--quiet"],
+        is_flag=True,
+        expose_value=False,
+        callback=silence,
+        help="No progress bars and no notes, only results and errors.",
+    )
+    command.params.append(option)
+    return command
 
 
 def executor(command: Callable[..., Any]) -> Callable[..., Any]:

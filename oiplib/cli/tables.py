@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,8 +75,46 @@ def oips(rows: list[dict[str, Any]]) -> str:
 
 
 def rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """A line of a table whose numbers have two decimals."""
-    return {k: f"{v:.2f}" if isinstance(v, float) else v for k, v in row.items()}
+    """A line of a table whose numbers have two decimals; what isn't known is left empty."""
+    return {k: _two_decimals(v) if isinstance(v, float) else v for k, v in row.items()}
+
+
+def _two_decimals(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"
+
+
+def as_json(value: Any) -> str:
+    """What a command tells, for programs; numbers that aren't finite become null.
+
+    Examples
+    --------
+    >>> print(as_json({"loss": float("nan")}))
+    {
+      "loss": null
+    }
+    """
+    return json.dumps(_plain(value), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def counted(n: int, noun: str) -> str:
+    """How many there are of something.
+
+    Examples
+    --------
+    >>> counted(1, "notebook"), counted(1200, "OIP")
+    ('1 notebook', '1,200 OIPs')
+    """
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def replayed(each: Replay) -> dict[str, Any]:

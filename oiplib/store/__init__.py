@@ -3,6 +3,7 @@
 from .address import database_url
 from .answers import Baseline, Condition, Correspondence, Null, Reaction, Variety
 from .arrays import Array
+from .contents import contents
 from .database import Store
 from .find import ORDERS, ORIGINS, OipFilter
 from .leases import Leases
@@ -40,6 +41,7 @@ __all__ = [
     "check_environment",
     "check_name",
     "check_target",
+    "contents",
     "database_url",
     "merge",
     "sqlite_versions",

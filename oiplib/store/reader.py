@@ -2,24 +2,85 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import load_only, undefer
 
 from ..errors import InputError, OipError
 from .answers import Baseline, Condition, Correspondence, Null, Reaction, Variety
+from .arrays import is_packed, unpacked
 from .base import Base
 from .find import OipFinder
 from .sound import all_rows, first_row, listed
 from .tables import Layer, Network, Oip, Run, Scan, Screening, StoredStudy
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Row = dict[str, Any]
+
+
+def _readable(cell: Any) -> Any:
+    """A cell as the database gives it; an array unpacked."""
+    value = bytes(cell) if isinstance(cell, memoryview) else cell
+    return unpacked(value) if isinstance(value, bytes) and is_packed(value) else value
 
 
 class Reader(OipFinder):
     """Reads finished units of work."""
+
+    def query(self, sql: str, **parameters: Any) -> pd.DataFrame:
+        """What a query in SQL finds; it can't change anything.
+
+        Parameters
+        ----------
+        sql
+            One statement, with names after a colon for parameters. The views `VIEWS` have plain
+            columns.
+        parameters
+            Their values.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Arrays are unpacked, each in a cell.
+
+        Raises
+        ------
+        InputError
+            If the database doesn't understand it, or it would change something.
+
+        Examples
+        --------
+        >>> from oiplib import Store
+        >>> Store("sqlite://", create=True).query("SELECT count(*) AS n FROM oips")
+           n
+        0  0
+        """
+        import pandas as pd
+
+        if self.is_sqlite:
+            begin, end = "PRAGMA query_only = ON", "PRAGMA query_only = OFF"
+        else:
+            begin, end = "SET TRANSACTION READ ONLY", None
+        with self.session() as session:
+            connection = session.connection()
+            connection.exec_driver_sql(begin)
+            try:
+                found = connection.execute(text(sql), parameters)
+                rows = [[_readable(cell) for cell in row] for row in found]
+                return pd.DataFrame(rows, columns=list(found.keys()))
+            except (SQLAlchemyError, sqlite3.Error) as error:
+                told = getattr(error, "orig", None) or error
+                first_line = (str(told) or type(told).__name__).splitlines()[0]
+                raise InputError(f"{self.name} can't answer that: {first_line[:200]}") from None
+            finally:
+                if end is not None:
+                    connection.exec_driver_sql(end)
 
     def networks(self) -> list[Network]:
         """All networks with their layers, architectures and weights, oldest first."""

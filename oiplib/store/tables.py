@@ -118,6 +118,23 @@ class Network(Base):
         CheckConstraint("accuracy BETWEEN 0 AND 1"),
     )
 
+    @property
+    def text(self) -> str:
+        """Its name, images, layers and quality, in a line."""
+        layers = ", ".join(f"{layer.name} ({layer.n_maps})" for layer in self.layers)
+        score = "" if self.accuracy is None else f"; {self.accuracy:.2%} of the test images right"
+        return (
+            f"network {self.id} ({self.name}) takes images of {self.image_height} x "
+            f"{self.image_width} x {self.image_channels}, {self.inputs}; layers (maps): "
+            f"{layers}{score}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.text}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.text)}</p>"
+
 
 class Layer(Base):
     """A layer of a network that has maps."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, OipError
 from ..store import ORIGINS, Layer, Network, Oip, OipFilter, Oips, Scan, Store
@@ -27,6 +28,9 @@ from ..values import (
     start_of,
 )
 from .networks import training_keys
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,24 @@ class Summary:
     found: dict[str, list[int]]
     silent: list[int]
     n_oips: int
+
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        by_origin = ", ".join(f"{len(maps)} by {name}" for name, maps in self.found.items() if maps)
+        n_found = sum(map(len, self.found.values()))
+        score = "" if self.accuracy is None else f"{self.accuracy:.2%} of the test images right; "
+        return (
+            f"{score}{self.n_oips} OIPs; maps with an OIP: {n_found}"
+            + (f" ({by_origin})" if by_origin else "")
+            + f"; searched without finding one: {len(self.silent)}"
+        )
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.text)}</p>"
 
 
 class Findings:
@@ -91,6 +113,34 @@ class Findings:
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a study is fixed when it is made: {name} can't be deleted")
+
+    @property
+    def text(self) -> str:
+        """What it is of, and what it has found, in a line."""
+        of = f"study of {self.spec.layer} in {self.store.name}"
+        if not self.is_trained:
+            return f"{of}: its network isn't trained yet"
+        network = self.network
+        return f"{of}, network {network.id} ({network.name}): {self.summary()}"
+
+    def __repr__(self) -> str:
+        return f"<{self.text}>"
+
+    def _repr_html_(self) -> str:
+        """A notebook shows what it has found, with the best OIPs."""
+        found = self.oips(best=True)._repr_html_() if self.is_trained else ""
+        return f"<p>{escape(self.text)}</p>{found}"
+
+    def query(self, sql: str, **parameters: Any) -> pd.DataFrame:
+        """What a query in SQL finds in the study's database; see `Store.query`.
+
+        Examples
+        --------
+        ::
+
+            study.query("SELECT map, loss FROM best_oips WHERE layer = :layer", layer="Conv2D_3")
+        """
+        return self.store.query(sql, **parameters)
 
     # --- network and layer ---
 
@@ -211,39 +261,65 @@ class Findings:
 
     def oips(
         self,
-        map: int | None = None,
+        maps: Maps = None,
         best: bool = False,
         prior: Prior | str = "none",
         objective: Objective | str | None = None,
+        layer: str | None = None,
+        origin: str | Sequence[str] | None = None,
     ) -> Oips:
-        """The stored OIPs of the layer's maps, or of one, or of another objective.
+        """The stored OIPs of the layer's maps, or of some, or of another objective.
 
-        They are a list with some abilities: ``study.oips(map=120).best()`` is one OIP,
+        They are a list with some abilities: ``study.oips(120).best()`` is one OIP,
         ``.frame()`` and ``.traces()`` are pandas tables, and a notebook shows all as pictures.
 
         Parameters
         ----------
-        map
-            Of this map only.
+        maps
+            Which maps, such as ``120`` or ``"0-7,120"``; all by default.
         best
-            Only the one with the largest loss of each.
+            Only the one with the largest loss of each, among those that are asked for.
         prior
             By which they were led; by default, by none.
         objective
             Those of an objective, whatever its layers.
+        layer
+            Another layer of the network than the study's.
+        origin
+            Where they come from: ``fluctuation``, ``pattern``, ``revival``, or several of these.
 
         Returns
         -------
         Oips
             By map, the largest loss first.
+
+        Raises
+        ------
+        InputError
+            If there is no such map, layer, origin or objective, or an objective is named beside
+            maps or a layer.
+
+        Examples
+        --------
+        ::
+
+            study.oips("0-7", origin="pattern", prior="smooth").frame()
         """
-        if objective is None:
-            maps = list(range(self.layer.n_maps)) if map is None else [map]
-            return self.store.oips(self._filter(maps, best, prior))
-        asked = self.objective(objective)
-        return self.store.oips(
-            OipFilter(network=self.network.id, best=best, prior=prior, objective=asked)
-        )
+        if objective is not None and (maps is not None or layer is not None):
+            raise InputError("an objective names its layers and maps itself: leave the others out")
+        origins = ORIGINS if origin is None else (origin,) if isinstance(origin, str) else origin
+        for unknown in set(origins).difference(ORIGINS):
+            raise InputError(f"unknown origin {unknown!r}: choose one of {', '.join(ORIGINS)}")
+        asked = OipFilter(network=self.network.id, best=best and origin is None, prior=prior)
+        if objective is not None:
+            asked = replace(asked, objective=self.objective(objective))
+        else:
+            of = self.layer if layer is None else self.store.layer(self.network.id, layer)
+            asked = replace(asked, maps=map_list(maps, of.n_maps, of.name), layer=of.name)
+        found = [oip for oip in self.store.oips(asked) if oip.origin in origins]
+        if best:  # they come with the largest loss of each first
+            found = list({oip.objective: oip for oip in reversed(found)}.values())[::-1]
+        return Oips(found)
 
     def oips_of_trials(self) -> Oips:
         """The OIPs that the study's own trials found, not those of other trials."""

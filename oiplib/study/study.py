@@ -89,7 +89,7 @@ class Study(Computing):
 
         study = Study("oip.db")
         study.derive_from_fluctuations(maps=[120])
-        best = study.oips(map=120).best()
+        best = study.oips(120).best()
         print(best.loss, best.image.shape)
     """
 

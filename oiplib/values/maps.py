@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..errors import InputError
 
-#: Map indices, a text such as "0-7,120", or None for all maps of a layer.
-Maps = Sequence[int] | str | None
+#: Map indices, one index, a text such as "0-7,120", or None for all maps of a layer.
+Maps = Sequence[int] | int | str | None
 
 # No layer has as many maps; a slip such as 0-999999999 would fill the memory.
 _MOST_MAPS = 10**6
@@ -64,7 +64,7 @@ def map_list(maps: Maps, n_maps: int, layer: str) -> list[int]:
     Parameters
     ----------
     maps
-        Indices, a text such as "0-7,120", or None for all.
+        Indices, one index, a text such as "0-7,120", or None for all.
     n_maps
         How many maps the layer has.
     layer
@@ -82,7 +82,10 @@ def map_list(maps: Maps, n_maps: int, layer: str) -> list[int]:
     """
     if maps is None:
         return list(range(n_maps))
-    indices = parse_ranges(maps) if isinstance(maps, str) else [int(map) for map in maps]
+    if isinstance(maps, str):
+        indices = parse_ranges(maps)
+    else:
+        indices = [int(map) for map in (maps if isinstance(maps, Iterable) else [maps])]
     for map in indices:
         if not 0 <= map < n_maps:
             raise InputError(f"there is no map {map} in {layer}: choose 0 to {n_maps - 1}")
