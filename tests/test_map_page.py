@@ -14,6 +14,7 @@ from PIL import Image
 from test_site import HOSTILE
 
 from oiplib.analysis.sight import Sight
+from oiplib.figures import growing
 from oiplib.pictures import contrast_gain, from_bytes, in_bytes, on_one_scale, scaled
 from oiplib.publish import for_maps, growth, plots
 from oiplib.publish.words import sight_of
@@ -74,7 +75,7 @@ def middle_pixel(page):
 def test_the_slider_moves_picture_and_dot(page, finished):
     oip = bests(finished)["strongest"]
     pictures, slider = (
-        plots.growing(oip.frames, oip.inputs),
+        growing(oip.frames, oip.inputs),
         page.locator(".oip-growth input[type=range]"),
     )
     page.check("input[name=oip-contrast][value=plain]")

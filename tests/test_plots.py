@@ -7,6 +7,7 @@ import numpy as np
 from browsing import needs_browser
 from PIL import Image
 
+from oiplib.pictures import scaled
 from oiplib.publish import plots
 
 # Letters stay in the font of the page, so that a figure is compared without them.
@@ -51,3 +52,17 @@ def test_a_figure_looks_as_matplotlib_draws_it(browser):
         assert (difference > 100).mean() < 0.001
         assert len(ours) < 0.6 * len(theirs)
     page.close()
+
+
+def test_an_oip_is_plotted_with_its_curve(tiny_study):
+    with_frames = next(oip for oip in tiny_study.oips() if len(oip.frames))
+    alone = next(oip for oip in tiny_study.oips() if not len(oip.frames))
+    for oip, n_pictures in ((with_frames, len(with_frames.frames)), (alone, 1)):
+        figure = oip.plot()
+        shown = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+        assert len(shown) == n_pictures
+        np.testing.assert_allclose(shown[-1], scaled(oip.image, oip.inputs)[..., 0], atol=0.01)
+        (curve,) = (ax for ax in figure.axes if ax.lines)
+        np.testing.assert_array_equal(curve.lines[0].get_ydata(), oip.trace)
+        with Image.open(io.BytesIO(figure._repr_png_())) as picture:
+            assert min(picture.size) > 100

@@ -1,6 +1,7 @@
 """The README is plain English: short sentences, and none of those that readers stumbled over."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,15 @@ def test_the_picture_grows_and_is_light():
     assert (ROOT / path).stat().st_size < 1_500_000
     with Image.open(ROOT / path) as picture:
         assert picture.n_frames >= 8
+
+
+def test_the_house_is_drawn_as_it_is():
+    """With all its modules, on their floors."""
+    drawing = runpy.run_path(str(ROOT / "docs" / "house.py"))
+    assert (ROOT / "docs" / "house.svg").read_text() == drawing["house"]()
+    drawn = {floor.name: floor.modules for floor in (*drawing["LEFT"], drawing["RIGHT"])}
+    assert "training" in drawn["engine"]
+    assert "contents" in drawn["store"]
+    alone = " ".join(floor.name for floor in (*drawing["TOP"], *drawing["BOTTOM"]))
+    for path in (ROOT / "oiplib").glob("*.py"):
+        assert path.name in alone or path.name == "__init__.py"

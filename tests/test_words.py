@@ -19,6 +19,7 @@ from myst_parser.parsers.mdit import create_md_parser
 
 import oiplib
 from oiplib.analysis.estimates import over_maps
+from oiplib.figures import growth
 from oiplib.publish import notebooks, plots, words
 from oiplib.publish.words import Told, say
 from oiplib.study.chapters import NOTEBOOKS
@@ -261,7 +262,7 @@ def test_figures_show_texts_as_they_are():
     values, image = np.linspace(0, 1, 4), np.zeros((4, 4, 1), np.float32)
     steps = np.arange(2)
     drawn = [
-        plots.growth(np.stack([image] * 2), steps, values, text, text),
+        growth(np.stack([image] * 2), steps, values, text, text),
         plots.shares_by_map(values, text),
         plots.relative_curves(steps, np.ones((3, 2)), np.ones(2), text),
         plots.selection([(text, [(text, over_maps(values), [0.5])] * 3)] * 2),

@@ -141,7 +141,7 @@ def draw(oip: Oip, path: str, title: str, caption: str) -> None:
     """Draw how an OIP grew, into a PNG file; parameters and errors as for `files.write`."""
     import numpy as np
 
-    from ..publish import plots
+    from ..figures import growing, growth
 
     frames, steps = oip.frames, oip.report_steps
     if not len(frames):  # only the best of a search keeps them
@@ -149,6 +149,6 @@ def draw(oip: Oip, path: str, title: str, caption: str) -> None:
 
         start = start_images([start_of(oip.start)], oip.image.shape, oip.inputs)
         frames, steps = np.stack([start[0], oip.image]), np.array([0, oip.steps])
-    pictures = plots.growing(frames, oip.inputs)
-    figure = plots.growth(pictures, steps, oip.trace, title, caption)
+    pictures = growing(frames, oip.inputs)
+    figure = growth(pictures, steps, oip.trace, title, caption)
     files.write(path, lambda file: figure.savefig(file, format="png"))

@@ -16,10 +16,11 @@ from itertools import pairwise
 import numpy as np
 
 from ..analysis.layout import shrunk
+from ..figures import growing
 from ..pictures import contrast_gain, uri_of
 from ..store import Oip
 from ..values import stages_of
-from .plots import growing, table_html
+from .plots import table_html
 from .words import plain
 
 # An image larger than this is shown smaller, and more tightly packed, so that a page stays light.

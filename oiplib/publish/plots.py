@@ -23,18 +23,13 @@ from matplotlib.ticker import MaxNLocator
 
 from ..analysis.estimates import Estimate
 from ..analysis.layout import shrunk
-from ..pictures import data_uri, displayable, from_bytes, in_bytes, on_one_scale, scaled
+from ..figures import ACCENT, DPI, LINE, draw_trace, inputs_of, literal
+from ..pictures import data_uri, in_bytes, scaled
 from ..values import Inputs
 from .words import counted, listed, plain
 
-#: What pictures are made of: whole numbers from 0 to 255.
-PIXELS = Inputs(0, 255)
-
-# Each is at least three times as light or as dark as a white page and as a nearly black one.
-_LINE = "#3d85c6"
-_ACCENT = "#d1495b"
+# As light or dark as `LINE` and `ACCENT`.
 _SOFT = "#8195a3"
-_DPI = 110
 
 # Inches: a figure fills a phone, so that its letters of 10 points are 10 pixels there; a panel
 # beside others is narrower.
@@ -158,98 +153,6 @@ def pictures(pixels: np.ndarray, pixel_range: tuple[float, float]) -> np.ndarray
     return in_bytes(pixels, Inputs(*pixel_range))
 
 
-def growing(frames: np.ndarray, inputs: Inputs) -> np.ndarray:
-    """The frames of an ascent as pictures that have one scale, that of the last one.
-
-    So the grey of the ground is the same in all of them.
-
-    Parameters
-    ----------
-    frames : array, (r, height, width, channels)
-        As they are stored (uint8), or what the network takes.
-    inputs
-        What the network takes.
-
-    Returns
-    -------
-    array, uint8, same shape
-
-    Examples
-    --------
-    >>> start = np.array([-1.0, 1.0, -1.0, 1.0]).reshape(1, 2, 2, 1)
-    >>> growing(np.concatenate([start, 2 * start]), Inputs())[0].ravel().tolist()
-    [64, 191, 64, 191]
-    """
-    values = from_bytes(frames, inputs) if frames.dtype == np.uint8 else frames
-    return on_one_scale(values, values[-1], inputs)
-
-
-def _inputs_of(image: np.ndarray, inputs: Inputs | None) -> Inputs | None:
-    """From what an image is drawn back: a picture from itself, others from a network's inputs."""
-    return PIXELS if image.dtype == np.uint8 else inputs
-
-
-def _drawn(text: str) -> str:
-    """A text as it stands: matplotlib would read what is between two dollar signs as a formula."""
-    return text.replace("$", r"\$")
-
-
-def draw_image(
-    ax: Axes,
-    image: np.ndarray,
-    title: str = "",
-    contrast: bool = False,
-    inputs: Inputs | None = None,
-) -> None:
-    """Draw one image without axes, as computed or with enhanced contrast, in its colours."""
-    pixels = displayable(image, contrast, _inputs_of(image, inputs))
-    ax.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    ax.set_title(_drawn(title), fontsize=7.5, pad=3)
-    ax.set_axis_off()
-
-
-def growth(
-    frames: np.ndarray,
-    steps: np.ndarray,
-    trace: np.ndarray,
-    title: str = "",
-    caption: str = "",
-    inputs: Inputs | None = None,
-) -> Figure:
-    """An OIP growing from its start: frames at log-spaced steps, and the loss at every step.
-
-    Parameters
-    ----------
-    frames : array, (r, height, width, channels)
-        Pictures (uint8), as `growing` gives them, or what a network takes.
-    steps : integers, (r,)
-    trace : array, (n,)
-        Loss at steps 0 to n - 1.
-    title, caption
-        Above and below the figure; the caption may have several lines.
-    inputs
-        What the network takes, unless the frames are pictures (uint8) already.
-    """
-    columns = min(4, len(frames))
-    rows = -(-len(frames) // columns)
-    figure = Figure(figsize=(8.2, 1.45 * rows + 0.3), dpi=_DPI, layout="constrained")
-    halves = figure.subfigures(1, 2, squeeze=False, width_ratios=(0.58, 0.42))
-    left, right = halves.ravel()
-    cells = left.subplots(rows, columns, squeeze=False).ravel()
-    for ax in cells:
-        ax.set_axis_off()
-    for ax, frame, step in zip(cells, frames, steps, strict=False):
-        draw_image(ax, frame, f"step {step}\nloss {trace[step]:.3g}", inputs=inputs)
-    _draw_trace(right.subplots(), trace, steps, "frames on the left")
-    if title:
-        figure.suptitle(_drawn(title), fontsize=11)
-    if caption:
-        n_lines = len(caption.splitlines())
-        figure.set_figheight(figure.get_figheight() + 0.16 * n_lines)
-        figure.supxlabel(_drawn(caption), x=0.01, ha="left", fontsize=7.5, color="dimgray")
-    return figure
-
-
 def _plain_axes(figure: Figure) -> Axes:
     """The only axes of a figure, open above and on the right."""
     ax = figure.subplots()
@@ -258,7 +161,7 @@ def _plain_axes(figure: Figure) -> Axes:
 
 
 def _new(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
 def training(history: dict[str, list[float]]) -> Panels:
@@ -276,7 +179,7 @@ def training(history: dict[str, list[float]]) -> Panels:
         ax = _plain_axes(figure)
         seen, unseen = history[name], history[f"val_{name}"]
         ax.plot(epochs, seen, "o-", color=_SOFT, markersize=3, label="training images")
-        ax.plot(epochs, unseen, "o-", color=_LINE, markersize=3, label="test images")
+        ax.plot(epochs, unseen, "o-", color=LINE, markersize=3, label="test images")
         ax.set(xlabel="epoch", ylabel=ylabel)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(epochs) == 1:
@@ -295,18 +198,9 @@ def training(history: dict[str, list[float]]) -> Panels:
 def _draw_histogram(ax: Axes, edges: np.ndarray, counts: np.ndarray, n_silent: int) -> None:
     filled = np.flatnonzero(counts)
     bins = slice(filled[0], filled[-1] + 1) if len(filled) else slice(0, len(counts))
-    ax.stairs(counts[bins], edges[bins.start : bins.stop + 1], fill=True, color=_LINE)
+    ax.stairs(counts[bins], edges[bins.start : bins.stop + 1], fill=True, color=LINE)
     ax.set(xscale="log", xlabel="response", ylabel="patterns", ylim=(0, None if len(filled) else 1))
     ax.set_title(f"{counts.sum():,} with a response,\n{n_silent:,} without", fontsize=10)
-
-
-def _draw_trace(ax: Axes, losses: np.ndarray, steps: np.ndarray, label: str) -> None:
-    ax.plot(losses, color=_LINE)
-    ax.plot(steps, losses[steps], "o", color=_ACCENT, markersize=4, label=label)
-    # A loss without a ReLU may be below 0.
-    ax.set(xlabel="step", ylabel="loss (mean activation)", ylim=(min(0, losses.min()), None))
-    ax.legend(frameon=False, loc="lower right")
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def shares_by_map(shares: np.ndarray, ylabel: str) -> Figure:
@@ -320,8 +214,8 @@ def shares_by_map(shares: np.ndarray, ylabel: str) -> Figure:
     figure = _new(_WIDTH, 2.6)
     ax = _plain_axes(figure)
     ordered = 100 * np.sort(shares)[::-1]
-    ax.fill_between(np.arange(len(shares)), ordered, color=_LINE, alpha=0.6, step="mid")
-    ax.set(xlabel="maps, sorted", ylabel=_drawn(ylabel))
+    ax.fill_between(np.arange(len(shares)), ordered, color=LINE, alpha=0.6, step="mid")
+    ax.set(xlabel="maps, sorted", ylabel=literal(ylabel))
     ax.set(xlim=(0, max(1, len(shares) - 1)), ylim=(0, 100))
     figure.alt = (
         f"An area that falls from left to right: {ylabel} of {counted(len(shares), 'map')}, "
@@ -359,8 +253,8 @@ def relative_curves(
     ax.fill_between(
         steps_from_1, first, third, color=_SOFT, alpha=0.4, label="middle half of the maps"
     )
-    ax.plot(steps_from_1, median, "o-", color=_LINE, label=_drawn(label))
-    ax.plot(steps_from_1, article, "s--", color=_ACCENT, label="article IX, map 120")
+    ax.plot(steps_from_1, median, "o-", color=LINE, label=literal(label))
+    ax.plot(steps_from_1, article, "s--", color=ACCENT, label="article IX, map 120")
     ax.set(xscale="log", xlabel="step + 1", ylabel="loss / final loss", ylim=(0, 1.05))
     ax.legend(frameon=False, loc="upper left")
     figure.alt = (
@@ -386,15 +280,15 @@ def selection(
     ax = _plain_axes(figure)
     for k, (_, choices) in enumerate(rows):
         for (name, missed, others), colour, lift in zip(
-            choices, (_LINE, _ACCENT, _SOFT), (0.22, 0.0, -0.22), strict=True
+            choices, (LINE, ACCENT, _SOFT), (0.22, 0.0, -0.22), strict=True
         ):
             y = k - lift
             ax.hlines(y, 100 * missed.low, 100 * missed.high, color=colour, linewidth=2)
-            label = _drawn(name) if k == 0 else None
+            label = literal(name) if k == 0 else None
             ax.plot(100 * missed.value, y, "o", color=colour, markersize=6, label=label)
             drawn = 100 * np.asarray(others)
             ax.plot(drawn, np.full(len(drawn), y), "|", color=colour, markersize=9)
-    ax.set_yticks(range(len(rows)), [_drawn(label) for label, _ in rows])
+    ax.set_yticks(range(len(rows)), [literal(label) for label, _ in rows])
     ax.set(xlabel="ends below the best start of its map by (%)", xlim=(0, None))
     ax.invert_yaxis()
     figure.legend(frameon=False, loc="outside upper left")
@@ -410,7 +304,7 @@ def selection(
 def trace(losses: np.ndarray, steps: np.ndarray) -> Figure:
     """The loss at every step of an ascent, with dots at the steps whose images are shown above."""
     figure = _new(_WIDTH, 2.6)
-    _draw_trace(figure.subplots(), losses, steps, "steps of the images above")
+    draw_trace(figure.subplots(), losses, steps, "steps of the images above")
     figure.alt = (
         f"A curve: the loss goes from {losses[0]:.3g} at the start to {losses[-1]:.3g} after "
         f"{len(losses) - 1:,} steps."
@@ -428,13 +322,13 @@ def _draw_classes(ax: Axes, means: np.ndarray, names: Sequence[str]) -> list[str
     of_classes = f"{which}class{'es' * bool(which)}"
     places = range(len(shown))
     if max(map(len, labels)) > 3:  # names stand one below the other
-        ax.barh(places, means[shown], color=_LINE)
-        ax.set_yticks(places, map(_drawn, labels))
+        ax.barh(places, means[shown], color=LINE)
+        ax.set_yticks(places, map(literal, labels))
         ax.invert_yaxis()
         ax.set(ylabel=of_classes, xlabel="mean response")
     else:
-        ax.bar(places, means[shown], color=_LINE)
-        ax.set_xticks(places, map(_drawn, labels))
+        ax.bar(places, means[shown], color=LINE)
+        ax.set_xticks(places, map(literal, labels))
         ax.set(xlabel=of_classes, ylabel="mean response")
     return [str(names[k]) for k in shown.tolist()]
 
@@ -519,7 +413,7 @@ def against_null(
     figure = _new(_WIDTH, 3.1)
     ax = _plain_axes(figure)
     bins = np.linspace(0, 1, 51).tolist()
-    for sample, colour, label in ((null, _SOFT, labels[1]), (values, _LINE, labels[0])):
+    for sample, colour, label in ((null, _SOFT, labels[1]), (values, LINE, labels[0])):
         percent_each = np.full(len(sample), 100 / max(1, len(sample)))
         ax.hist(
             *(sample, bins),
@@ -527,10 +421,10 @@ def against_null(
             histtype="stepfilled",
             color=colour,
             alpha=0.75,
-            label=_drawn(label),
+            label=literal(label),
         )
-    ax.axvline(threshold, color=_ACCENT, linestyle="--", label=f"threshold {threshold:.2f}")
-    ax.set(xlabel=_drawn(xlabel), ylabel=_drawn(ylabel), xlim=(0, 1))
+    ax.axvline(threshold, color=ACCENT, linestyle="--", label=f"threshold {threshold:.2f}")
+    ax.set(xlabel=literal(xlabel), ylabel=literal(ylabel), xlim=(0, 1))
     figure.legend(frameon=False, loc="outside upper left")
     medians = listed(
         [
@@ -569,9 +463,9 @@ def ranked(panels: dict[str, dict[str, np.ndarray]], ylabel: str, xlabel: str) -
             drawn = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), 300)).astype(int))
             percents = 100 * (drawn + 0.5) / max(1, len(ordered))
             is_null = "null" in label or "control" in label
-            colour, style = (_LINE, _ACCENT, _SOFT)[k % 3], ("--", ":")[k % 2] if is_null else "-"
-            ax.plot(percents, ordered[drawn], color=colour, linestyle=style, label=_drawn(label))
-        ax.set(xlabel=_drawn(xlabel), ylabel=_drawn(ylabel), xlim=(0, 100), title=_drawn(title))
+            colour, style = (LINE, ACCENT, _SOFT)[k % 3], ("--", ":")[k % 2] if is_null else "-"
+            ax.plot(percents, ordered[drawn], color=colour, linestyle=style, label=literal(label))
+        ax.set(xlabel=literal(xlabel), ylabel=literal(ylabel), xlim=(0, 100), title=literal(title))
         ax.title.set_fontsize(11)
         if ends:
             ax.set_ylim(min(ends) - room, max(ends) + room)
@@ -598,8 +492,8 @@ def kept_order(partners: dict[str, np.ndarray]) -> Panels:
         n_maps = len(map_partners)
         ax.plot([0, n_maps - 1], [0, n_maps - 1], color=_SOFT, linewidth=1)
         matched = np.flatnonzero(map_partners >= 0)
-        ax.plot(matched, map_partners[matched], "o", color=_LINE, markersize=3)
-        ax.set(xlabel="map", ylabel="its partner", title=_drawn(title))
+        ax.plot(matched, map_partners[matched], "o", color=LINE, markersize=3)
+        ax.set(xlabel="map", ylabel="its partner", title=literal(title))
         ax.set(xlim=(-1, n_maps), ylim=(-1, n_maps), aspect="equal")
         ax.title.set_fontsize(10)
         n_kept = int((map_partners[matched] == matched).sum())
@@ -629,12 +523,12 @@ def matrix(
     colours = matplotlib.colormaps["viridis"].resampled(64)
     # Without interpolation the page gets a pixel for each value, and draws it in any size.
     axes_image = ax.imshow(values, aspect="auto", cmap=colours, vmin=0, interpolation="none")
-    ax.set(xlabel=_drawn(xlabel), ylabel=_drawn(ylabel))
+    ax.set(xlabel=literal(xlabel), ylabel=literal(ylabel))
     if 0 < len(names) <= _MOST_NAMES:
         labels = [_drawable(name, k) for k, name in enumerate(names)]
-        ax.set_yticks(range(len(names)), map(_drawn, labels), fontsize=9)
+        ax.set_yticks(range(len(names)), map(literal, labels), fontsize=9)
     bar = figure.colorbar(axes_image, ax=ax, location="top", aspect=40)
-    bar.set_label(_drawn(label))
+    bar.set_label(literal(label))
     figure.alt = (
         f"A grid of coloured cells: {label}, for {values.shape[0]} rows ({ylabel}) and "
         f"{values.shape[1]} columns ({xlabel}); it goes up to {values.max(initial=0):.3g}."
@@ -761,7 +655,7 @@ def gallery_html(
     contrasts = [contrast] * len(images) if isinstance(contrast, bool) else contrast
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         small = shrunk(np.asarray(image)[None], 2 * width)[0]
-        uri = data_uri(small, contrasts[i], _inputs_of(small, inputs))
+        uri = data_uri(small, contrasts[i], inputs_of(small, inputs))
         text = "<br>".join(map(plain, label.splitlines()))
         # In its dark mode, the theme darkens pictures without this class.
         picture = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
@@ -21,6 +21,9 @@ from ..errors import OipError
 from ..values import MOST_STEPS, Inputs, start_of
 from .arrays import Array, NumpyArray
 from .base import Base
+
+if TYPE_CHECKING:
+    from ..figures import Picture
 
 #: The names of an OIP's plain values.
 ROW_FIELDS = (
@@ -362,6 +365,21 @@ class Oip(Base):
     def inputs(self) -> Inputs:
         """What images its network takes, from which its pictures are drawn back."""
         return Inputs.parse(self.layer.network.inputs)
+
+    def plot(self) -> Picture:
+        """How it grew, its last image alone where no others are kept, and its loss curve.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A notebook shows it; ``savefig("oip.png")`` saves it.
+        """
+        from ..figures import growing, growth
+
+        has_frames = len(self.frames) > 0
+        pictures = growing(self.frames if has_frames else self.image[None], self.inputs)
+        steps = self.report_steps if has_frames else [self.steps]
+        return growth(pictures, steps, self.trace, f"OIP {self.id} of {self.subject}", self.caption)
 
     def row(self) -> dict[str, Any]:
         """Its plain values, as `ROW_FIELDS` names them; the moment in ISO 8601."""
