@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from oiplib import Study
 from oiplib.engine.starts import start_images
-from oiplib.values import AscentSpec, stages_of, start_of
+from oiplib.values import AscentSpec, stages_of
 
 SAMPLE = 100
 
@@ -127,7 +127,7 @@ def made_again(study: Study, n: int = SAMPLE) -> np.ndarray:
         same_climb.setdefault(stages_of(oips[i].spec), []).append(i)
     apart = {}
     for stages, members in same_climb.items():
-        starts = [start_of(oips[i].start) for i in members]
+        starts = [oips[i].start for i in members]
         images = start_images(starts, study.image_shape, study.inputs)
         maps = np.array([oips[i].of_map for i in members])
         ends, losses = climbed(images, maps, weights, stages)

@@ -17,7 +17,7 @@ from oiplib.cli import main
 from oiplib.store import Scan, Screening, sqlite_versions
 from oiplib.study.check import problems
 from oiplib.study.rows import oip_key
-from oiplib.values import Channel, Spec, parse_objective, start_of
+from oiplib.values import Channel, Spec, parse_objective
 
 
 def blob(values, allow_pickle=False):
@@ -357,7 +357,7 @@ def test_an_oip_under_another_layer_is_told(forged, tiny_study):
 def rekeyed(oip):
     """The key that belongs to what a row says now."""
     network = oip.layer.network.sha256
-    start, climb = start_of(oip.start), Spec.from_dict(oip.spec)
+    start, climb = oip.start, Spec.from_dict(oip.spec)
     oip.key = oip_key(network, parse_objective(oip.objective), start, climb)
 
 
@@ -366,7 +366,7 @@ def test_an_oip_under_another_layer_with_a_new_key_is_told(forged, tiny_study):
 
     def change(oip):
         oip.map, network = 1, oip.layer.network.sha256
-        start, climb = start_of(oip.start), Spec.from_dict(oip.spec)
+        start, climb = oip.start, Spec.from_dict(oip.spec)
         objective = Channel(other.name, 1)
         oip.layer_id, oip.objective = other.id, str(objective)
         oip.key = oip_key(network, objective, start, climb)
@@ -378,11 +378,11 @@ def test_a_changed_start_is_told_with_its_old_key_and_with_a_new_one(forged, tin
     pattern = next(oip for oip in tiny_study.oips() if oip.origin == "pattern")
 
     def change(oip):
-        start = start_of(oip.start)
-        oip.start = PatternStart(start.grid, start.index ^ 1).to_dict()
+        start = oip.start
+        oip.start_fields = PatternStart(start.grid, start.index ^ 1).to_dict()
 
     def change_whole(oip):
-        oip.start = pattern.start
+        oip.start_fields = pattern.start_fields
         change(oip)
         rekeyed(oip)
 

@@ -39,7 +39,7 @@ def test_a_study_is_the_same_there(url, tiny_spec, tiny_study, oip):
     assert Study(url).derive_from_fluctuations([0, 3]) == []
     rows = json.loads(oip("query", "--best", "--format", "json", check=0, OIP_DB=url).stdout)
     assert [row["loss"] for row in rows] == [row["loss"] for row in study.rows(best=True)]
-    pattern = next(stored for stored in here if stored.origin == "pattern").start["index"]
+    pattern = next(stored for stored in here if stored.origin == "pattern").start.index
     same_start = study.store.oip_rows(OipFilter(start=pattern, sort="loss"))
     assert pattern in {row["start"].get("index") for row in same_start}
 

@@ -248,7 +248,7 @@ def test_article_x_is_for_the_maps_that_article_ix_leaves(reproduced):
     assert all(losses[oip.map] >= oip.loss for oip in oips)
     by_article = reproduction.article_oips(study)
     assert sorted(by_article) == sorted([*counts.found, *counts.filled])
-    assert {by_article[map].start["kind"] for map in counts.filled} == {"PatternStart"}
+    assert {by_article[map].start_fields["kind"] for map in counts.filled} == {"PatternStart"}
     assert reproduction.seconds_each(study, scans) > 0
 
 
@@ -275,7 +275,7 @@ def test_some_maps_are_shown_several_oips_of(reproduced):
         assert {oip.map for oip in five.oips} == {five.map}
         assert len(five.alike) == n * (n - 1) // 2
         assert len({oip.key for oip in five.oips}) == n
-    trials = [oip.start["trial"] for oip in by_trials.oips]
+    trials = [oip.start.trial for oip in by_trials.oips]
     assert len(trials) == reproduction.N_SHOWN
     assert trials == sorted(trials)
 

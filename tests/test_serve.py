@@ -117,7 +117,7 @@ def test_an_export_can_be_loaded_without_us(oip, copy, tmp_path, tiny_study):
         table = list(csv.DictReader(file))
     assert [(int(row["id"]), float(row["loss"])) for row in table] == [(o.id, o.loss) for o in oips]
     rows = json.loads((folder / "oips.json").read_text())
-    assert [row["start"] for row in rows] == [o.start for o in oips]
+    assert [row["start"] for row in rows] == [o.start_fields for o in oips]
     for row in rows:
         assert (folder / row["png"]).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert len(list((folder / "png").iterdir())) == len(oips)

@@ -10,7 +10,7 @@ import oiplib
 from oiplib import InputError, OipError, OipFilter, Store, Study, scan, screen, try_fluctuations
 from oiplib.search.screening import histogram_edges
 from oiplib.store import Oip
-from oiplib.values import Spec, start_of
+from oiplib.values import Spec
 
 
 def change(path, sql, *values):
@@ -35,7 +35,7 @@ def test_every_result_survives_the_store(tiny_study, layer):
                 assert rung.steps == row.steps
                 np.testing.assert_array_equal(rung.starts, row.starts)
                 np.testing.assert_array_equal(rung.losses, row.losses)
-            oips = {start_of(o.start): o for o in stored.oips(OipFilter(maps=[found.map]))}
+            oips = {o.start: o for o in stored.oips(OipFilter(maps=[found.map]))}
             for i, start in enumerate(found.starts):
                 oip = oips[start]
                 n_oips += 1

@@ -75,7 +75,7 @@ def test_an_oip_can_be_made_again_from_its_stored_numbers(tiny_study):
     chosen = {oip.origin: oip for oip in study.oips()}
     assert set(chosen) == {"fluctuation", "pattern", "revival"}
     for oip in chosen.values():
-        start = start_of(oip.start)
+        start = oip.start
         if oip.origin == "fluctuation":
             image = fluctuation_images([start], study.engine.image_shape)
         else:

@@ -14,7 +14,7 @@ from oiplib.study.check import problems
 from oiplib.study.conditions import conditions
 from oiplib.study.trust import elsewhere, paths_by_layer, trust
 from oiplib.study.unique import PRIORS
-from oiplib.values import ConditionSpec, seed_of, stages_of, start_of
+from oiplib.values import ConditionSpec, seed_of, stages_of
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_conditions_are_those_of_ascents_from_moved_starts(finished):
     spec, study = ConditionSpec(), finished
     of_losses, of_images = [], []
     for tested in conditions(study)["strongest"].values():
-        start = start_of(tested.oip.start)
+        start = tested.oip.start
         image = start_images([start], study.image_shape, study.inputs)[0]
         shape = (len(spec.moves), spec.n_draws, *image.shape)
         noise = np.random.default_rng([spec.seed, seed_of(start)])

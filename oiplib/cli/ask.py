@@ -12,7 +12,7 @@ import click
 
 from .. import files
 from ..errors import InputError, OipError
-from ..values import stages_of, start_of
+from ..values import stages_of
 from ..values.fields import count
 from . import options, tables
 
@@ -175,7 +175,7 @@ def show(id: int, png: str | None, npy: str | None, form: str, db: str | None) -
         "steps": f"{oip.steps} of size {sizes}, {_ENDED.get(oip.stop_reason, oip.stop_reason)}",
         "origin": oip.origin,
         "prior": oip.prior,
-        "start": start_of(oip.start),
+        "start": oip.start,
         "image": " x ".join(map(str, oip.image.shape)) + f", {oip.image.dtype}",
         "created": f"{oip.created.isoformat(timespec='seconds')} by run {run.id}",
         "made on": f"{machine.get('device')}, {machine.get('threads')} threads, "

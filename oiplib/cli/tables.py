@@ -147,7 +147,7 @@ def draw(oip: Oip, path: str, title: str, caption: str) -> None:
     if not len(frames):  # only the best of a search keeps them
         from ..engine.starts import start_images
 
-        start = start_images([start_of(oip.start)], oip.image.shape, oip.inputs)
+        start = start_images([oip.start], oip.image.shape, oip.inputs)
         frames, steps = np.stack([start[0], oip.image]), np.array([0, oip.steps])
     pictures = growing(frames, oip.inputs)
     figure = growth(pictures, steps, oip.trace, title, caption)

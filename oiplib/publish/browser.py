@@ -25,7 +25,7 @@ from ..pictures import displayable
 from ..store import Oip, OipFilter
 from ..study.questions import reaction
 from ..study.study import Study
-from ..values import AscentSpec, seed_of, start_of
+from ..values import AscentSpec, seed_of
 from ..values.ascents import stages_of
 from .notebooks import map_page
 
@@ -400,7 +400,7 @@ def _starts(study: Study) -> list[dict[str, Any]]:
         if oip.map is not None and _can_be_repeated(oip)
     ]
     oips = oips[: _MOST_IN_STARTS // math.prod(study.image_shape)]
-    starts = [start_of(oip.start) for oip in oips]
+    starts = [oip.start for oip in oips]
     images = start_images(starts, study.image_shape, study.inputs)
     return [
         {
@@ -419,7 +419,7 @@ def _starts(study: Study) -> list[dict[str, Any]]:
 
 def _can_be_repeated(oip: Oip) -> bool:
     """Whether the page knows all that an OIP's ascents did."""
-    fluctuation = oip.start.get("fluctuation") or {}
+    fluctuation = oip.start_fields.get("fluctuation") or {}
     joins = any(fluctuation.get("join_epochs") or ())
     stages = stages_of(oip.spec)
     return not joins and not any(stage.stop_with_convergence for stage in stages)

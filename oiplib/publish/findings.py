@@ -23,7 +23,6 @@ from ..study.filters import shared_filters
 from ..study.questions import reaction, varieties
 from ..study.study import Study
 from ..study.unique import PRIORS
-from ..values import start_of
 from .words import Told
 
 #: So many are shown.
@@ -188,7 +187,7 @@ def _growth(study: Study, best: _Best) -> Finding | None:
     map = _middle(list(oips), gains)
     from ..engine.starts import start_images
 
-    start = start_images([start_of(oips[map].start)], study.image_shape, study.inputs)[0]
+    start = start_images([oips[map].start], study.image_shape, study.inputs)[0]
     return Finding(
         title=Told("Out of a blur grows a pattern"),
         text=Told("A map responds {} times as strongly to the grown image as to its start.").format(

@@ -21,7 +21,7 @@ from ..store import Oip
 from ..study.answers import LARGEST_COMPARED, spread
 from ..study.study import Study
 from ..study.unique import PRIORS
-from ..values import FluctuationStart, Inputs, start_of
+from ..values import FluctuationStart, Inputs
 from .findings import write_findings
 from .notebooks import map_page
 
@@ -135,14 +135,14 @@ def _grown(study: Study, oip: Oip) -> _Grown:
         return _Grown(np.concatenate([images[:-1], oip.image[None]]), oip.report_steps)
     from ..engine.starts import start_images
 
-    start = start_images([start_of(oip.start)], oip.image.shape, study.inputs)
+    start = start_images([oip.start], oip.image.shape, study.inputs)
     return _Grown(np.concatenate([start, oip.image[None]]), np.array([0, oip.steps]))
 
 
 def _told(oip: Oip, grown: _Grown, n_frames: int, inputs: Inputs) -> dict[str, Any]:
     """What the wall says of an OIP."""
     steps = grown.steps[grown.places(n_frames)]
-    start = start_of(oip.start)
+    start = oip.start
     return {
         "id": oip.id,
         "origin": oip.origin,

@@ -241,7 +241,7 @@ def _select_oips(wanted: OipFilter) -> Select[Oip]:
                 _strongest_ids(Oip.objective, Oip.map.is_(None), prior)
             )
         query = query.where(Oip.id.in_(ids))
-    index, trial = (Oip.start[name].as_integer() for name in ("index", "trial"))
+    index, trial = (Oip.start_fields[name].as_integer() for name in ("index", "trial"))
     conditions: dict[str, Callable[[Any], Any]] = {
         "origin": lambda value: Oip.origin == value,
         "stop_reason": lambda value: Oip.stop_reason == value,

@@ -49,7 +49,7 @@ def sensible(row: T) -> T:
     if isinstance(row, Oip):
         if row.layer is None:
             raise OipError("its layer doesn't exist")
-        if not isinstance(row.start, dict):
+        if not isinstance(row.start_fields, dict):
             raise OipError("its start isn't described")
         check_target(row.objective, row.map, row.layer)
         prior_of(row.prior)

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, MappedColumn, mapped_column, relationship
 
 from ..errors import OipError
-from ..values import MOST_STEPS, Inputs, start_of
+from ..values import MOST_STEPS, Inputs, Start, start_of
 from .arrays import Array, NumpyArray
 from .base import Base
 
@@ -297,7 +297,7 @@ class Oip(Base):
     objective: Mapped[str]
     origin: Mapped[str]
     prior: Mapped[str]
-    start: Mapped[dict[str, Any]]
+    start_fields: Mapped[dict[str, Any]] = mapped_column("start")
     spec: Mapped[dict[str, Any]]
     spec_sha256: Mapped[str]
     loss: Mapped[float]
@@ -334,13 +334,24 @@ class Oip(Base):
         return {**sizes_of(self.layer), "losses": self.steps + 1}
 
     @property
+    def start(self) -> Start:
+        """What it grew from: a `FluctuationStart` or a `PatternStart`.
+
+        Raises
+        ------
+        OipError
+            If the row describes none.
+        """
+        return start_of(self.start_fields)
+
+    @property
     def caption(self) -> str:
         """Whose it is, its numbers, and where it comes from."""
         prior = "" if self.prior == "none" else f", prior {self.prior}"
         return (
             f"OIP {self.id} of {self.subject}, network {self.layer.network_id}: "
             f"loss {self.loss:.4g} after {self.steps} steps, by {self.origin} from "
-            f"{start_of(self.start)}{prior}"
+            f"{self.start}{prior}"
         )
 
     @property
@@ -386,6 +397,7 @@ class Oip(Base):
         converted = {
             "network": self.layer.network_id,
             "layer": self.layer.name,
+            "start": self.start_fields,
             "created": self.created.isoformat(timespec="seconds"),
         }
         return {

@@ -60,7 +60,6 @@ from ..values import (
     prior_in,
     report_steps_of,
     stages_of,
-    start_of,
 )
 from .comparing import RELATIONS, WAYS
 from .responding import whole_row, wrong_responses
@@ -278,7 +277,7 @@ def _oip(row: Oip) -> Iterator[str]:
     from ..engine.ascent import STOP_REASONS
 
     network = row.layer.network
-    start, climb = start_of(row.start), climb_of(row.spec)
+    start, climb = row.start, climb_of(row.spec)
     n_steps = sum(stage.n_epochs - 1 for stage in stages_of(row.spec))
     if climb.sha256 != row.spec_sha256:
         yield "its ascents aren't those that its SHA-256 names"
@@ -365,7 +364,7 @@ def _ends(row: Scan, spec: TrialSpec | ScanSpec) -> Iterator[str]:
     last = row.rungs[-1]
     ended = dict(zip(last.starts.tolist(), last.losses.tolist(), strict=True))
     own = spec.start(0).to_dict()
-    query = select(Oip.id, Oip.start, Oip.loss).where(
+    query = select(Oip.id, Oip.start_fields, Oip.loss).where(
         Oip.steps == last.steps,
         Oip.layer_id == row.layer_id,
         Oip.objective == row.objective,

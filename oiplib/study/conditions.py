@@ -15,7 +15,7 @@ import numpy as np
 
 from ..analysis.paths import Path, path
 from ..store import Condition, Oip, Store
-from ..values import ConditionSpec, Maps, seed_of, stages_of, start_of
+from ..values import ConditionSpec, Maps, seed_of, stages_of
 from .answers import MOST_COMPARED, spread
 from .legible import held_by
 from .questions import earlier_layers, reaction
@@ -156,7 +156,7 @@ def _test(study: Study, spec: ConditionSpec, oips: Sequence[Oip]) -> None:
     """Compute and store how far some OIPs, one a map, can be trusted."""
     maps = [oip.of_map for oip in oips]
     with study.running("trust", spec) as run_id:
-        seeds = [seed_of(start_of(oip.start)) for oip in oips]
+        seeds = [seed_of(oip.start) for oip in oips]
         held = held_by(study, np.array([oip.image for oip in oips]), maps, seeds, spec)
         told, of_layers = paths(study, oips)
         of_oips = {
@@ -200,7 +200,7 @@ def _climbed_again(
             layer,
             spec,
             maps=tuple(oip.of_map for oip in moved),
-            starts=tuple(start_of(oip.start) for oip in moved),
+            starts=tuple(oip.start for oip in moved),
             stages=stages_of(moved[0].spec),
             oips=np.array([oip.image for oip in moved]),
         )

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..analysis.estimates import Answer, Estimate, over_maps
 from ..store import Oip, Variety
-from ..values import ConditionSpec, Maps, seed_of, start_of
+from ..values import ConditionSpec, Maps, seed_of
 from .questions import varieties
 from .study import Study
 from .unique import PRIORS, restarted
@@ -206,7 +206,7 @@ def _best_kept(row: Variety) -> tuple[np.ndarray, float]:
 
 
 def _seed(oip: Oip) -> int:
-    return seed_of(start_of(oip.start))
+    return seed_of(oip.start)
 
 
 def _beside(led: _Best, strongest: _Best) -> tuple[np.ndarray, Held]:

@@ -25,7 +25,6 @@ from ..values import (
     map_list,
     objective_of,
     resolved,
-    start_of,
 )
 from .networks import training_keys
 
@@ -326,7 +325,7 @@ class Findings:
         trials = self.spec.trials
 
         def is_ours(oip: Oip) -> bool:
-            start = start_of(oip.start)
+            start = oip.start
             return (
                 isinstance(start, FluctuationStart)
                 and start.fluctuation == trials.fluctuation

@@ -23,7 +23,6 @@ from ..values import (
     objective_of,
     seed_of,
     stages_of,
-    start_of,
 )
 from .runs import environment
 from .study import Study
@@ -131,7 +130,7 @@ def _again(engine: Responding, oips: Sequence[Oip]) -> Iterator[Replay]:
 
     for oip in oips:
         _check_steps(oip)
-    starts = [start_of(oip.start) for oip in oips]
+    starts = [oip.start for oip in oips]
     images = start_images(starts, engine.image_shape, engine.inputs)
     maps = np.array([oip.map or 0 for oip in oips])
     seeds = np.array([seed_of(start) for start in starts], np.uint64)

@@ -25,7 +25,6 @@ from ..values import (
     PatternStart,
     ScreeningSpec,
     TrialSpec,
-    start_of,
 )
 from .questions import null
 from .study import Study
@@ -423,7 +422,7 @@ def _oips_of_scan(study: Study) -> list[Oip]:
     scan, left = study.spec.article_scan, left_by_trials(study)
     found = []
     for oip in study.oips():
-        start = start_of(oip.start)
+        start = oip.start
         if not isinstance(start, PatternStart) or oip.map not in left:
             continue
         same_starts = (start.grid, start.noise) == (scan.grid, scan.noise)
@@ -435,7 +434,7 @@ def _oips_of_scan(study: Study) -> list[Oip]:
 def _oips_of_more_trials(study: Study) -> list[Oip]:
     trials = _more_trials(study)
     more = study.part(study.spec.replace(trials=trials), study.network.id).oips_of_trials()
-    return sorted(more, key=lambda oip: (oip.of_map, oip.start["trial"]))
+    return sorted(more, key=lambda oip: (oip.of_map, oip.start_fields["trial"]))
 
 
 def _best_of_each(oips: Sequence[Oip]) -> dict[int, Oip]:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
 from ..store import Layer, Oip, Screening
-from ..values import ScreeningSpec, objective_of, start_of
+from ..values import ScreeningSpec, objective_of
 from .study import Study
 
 # How far a response may be from the one that is stored, relative to the mean size of the map's
@@ -103,7 +103,7 @@ def _wrong_losses(study: Study, oips: list[Oip]) -> Iterator[str]:
     from ..engine.starts import start_images
 
     images = np.array([oip.image for oip in oips])
-    starts = start_images([start_of(oip.start) for oip in oips], images.shape[1:], study.inputs)
+    starts = start_images([oip.start for oip in oips], images.shape[1:], study.inputs)
     for of_what, shown, stored in (
         ("its loss", images, [oip.loss for oip in oips]),
         ("the loss of its start", starts, [float(oip.trace[0]) for oip in oips]),

@@ -126,7 +126,7 @@ def _oip_row(
         # A start without a gradient was revived by climbing the pre-activation.
         origin="revival" if scan.revived[i] else start.origin,
         prior=str(prior_in(climb)),
-        start=start.to_dict(),
+        start_fields=start.to_dict(),
         spec=climb.to_dict(),
         spec_sha256=climb.sha256,
         loss=float(ascents.losses[i]),
