@@ -2,6 +2,7 @@
 
 ``python benchmarks/scaling.py units`` does the main job from nothing in this process and notes
 how long each stage and each unit takes, to ``scaling.json`` in the folder named by ``--work``.
+Stages that are noted there already aren't done again.
 
 ``python benchmarks/scaling.py before CHECKOUT`` does the main job of an older commit, from its
 checkout, and notes how long its stages take, to ``before.json`` there.
@@ -138,9 +139,12 @@ def note_units(folder: Path) -> None:
     networks.Workers = NotingWorkers  # type: ignore[attr-defined]
     executor = Noting()
     study = Study(folder / "noted.db", executor=executor)
-    stages = []
+    file = folder / "scaling.json"
+    stages = json.loads(file.read_text()) if file.exists() else []
 
     def note(name: str, work: Callable[[], object]) -> None:
+        if name in [stage["name"] for stage in stages]:
+            return
         NotingWorkers.noted.clear()
         executor.noted, wall, cpu = [], time.perf_counter(), time.process_time()
         result = work()
@@ -153,7 +157,7 @@ def note_units(folder: Path) -> None:
             }
         )
         print(f"{name:13} {result} ({stages[-1]['seconds']:.0f} s)", flush=True)
-        (folder / "scaling.json").write_text(json.dumps(stages))
+        file.write_text(json.dumps(stages))
 
     for need in needs_of(NOTEBOOKS):
         note(need.name, partial(need.compute, study, study.check_maps()))

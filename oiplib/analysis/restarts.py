@@ -17,6 +17,7 @@ from ..engine.ascent import climb, climber, moves_of
 from ..engine.fluctuations import fluctuation_images
 from ..engine.images import from_standard, project
 from ..engine.layers import LayerMaps
+from ..engine.threads import side_by_side
 from ..progress import SILENT
 from ..values import ClimbSpec, FluctuationStart, NullSpec, VarietySpec, seed_of
 from .similarity import Apart, similarities
@@ -24,6 +25,8 @@ from .variety import square
 
 # So many batches of restarts climb at a time, of as many maps as they hold.
 _BATCHES = 8
+# The same of ascents that are kept away from patterns: one batch for each of two threads.
+_UNLIKE_BATCHES = 2
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ def units_of(layer: LayerMaps, spec: NullSpec, maps: Sequence[int]) -> list[list
 
 
 def unlike_size(layer: LayerMaps, spec: VarietySpec) -> int:
-    """How many maps `unlike` works on together, so that they fill a batch."""
-    return max(1, layer.batch_size // max(1, spec.n_unlike))
+    """How many maps `unlike` works on together, so that they fill some batches."""
+    return max(1, _UNLIKE_BATCHES * layer.batch_size // max(1, spec.n_unlike))
 
 
 def unlike(
@@ -198,10 +201,10 @@ def _kept_away(
     seeds = _seeds(starts, spec.climb)
     avoided = {map: _centred(layer, patterns) for map, patterns in typical.items()}
     size = layer.batch_size
-    for first in range(0, len(images), size):
-        part = slice(first, first + size)
-        padded = np.resize(np.arange(len(images))[part], size)
+
+    def climb_away(part: slice) -> None:
         apart = Apart(avoided, owners[part], limit)
+        padded = np.resize(np.arange(len(images))[part], size)
         active, previous = np.ones(size, bool), np.full(size, np.inf, np.float32)
         n_steps = 0
         for stage in spec.climb.stages:
@@ -216,6 +219,10 @@ def _kept_away(
                 shoved_away = apart.shoved(centred)
                 images[part] = project(shoved_away + (stepped - centred), layer.inputs)
                 n_steps += 1
+
+    parts = [slice(first, first + size) for first in range(0, len(images), size)]
+    for _ in side_by_side(climb_away, parts):
+        pass
     return images
 
 

@@ -211,10 +211,12 @@ class Apart:
         changed = images.copy()
         if not len(near):
             return changed
-        of_images = fft.rfft2(scaled, size, axes=(1, 2), workers=-1)
+        of_images = fft.rfft2(scaled, size, axes=(1, 2))
         which, other = self._pairs[near].T
-        products = (of_images[which] * self._spectra[other]).sum(axis=-1)
-        self._most[near], shifts = _peaks(products, size)
+        products = self._spectra[other]
+        products *= of_images[which]
+        # Several batches are looked at side by side, so that each has a thread of its own.
+        self._most[near], shifts = _peaks(_over_channels(products), size, n_threads=1)
         for pair in np.flatnonzero(self._most[near] > self._limit):
             _shove(changed[which[pair]], self._others[other[pair]], shifts[pair], self._limit)
         return changed
@@ -246,9 +248,16 @@ def _parts(by: int) -> tuple[slice, slice]:
     return slice(None, by), slice(-by, None)
 
 
-def _peaks(products: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _over_channels(products: np.ndarray) -> np.ndarray:
+    """The sum over the last axis, which mostly has a single place."""
+    return np.asarray(products[..., 0] if products.shape[-1] == 1 else products.sum(axis=-1))
+
+
+def _peaks(
+    products: np.ndarray, size: tuple[int, int], n_threads: int = -1
+) -> tuple[np.ndarray, np.ndarray]:
     """The largest correlation of each pair, from its spectrum, and at which shift it is."""
-    flat = fft.irfft2(products, size, axes=(1, 2), workers=-1).reshape(len(products), -1)
+    flat = fft.irfft2(products, size, axes=(1, 2), workers=n_threads).reshape(len(products), -1)
     best = flat.argmax(axis=1)
     # Shifts to the other side stand at the end of each axis.
     moved = np.stack(np.unravel_index(best, size), axis=-1)
@@ -260,7 +269,7 @@ def _products(a: np.ndarray, b: np.ndarray, first: np.ndarray, second: np.ndarra
     """Spectra of the correlations of some pairs, summed over the channels."""
     _, height, width, channels = a.shape
     if channels < 8:
-        return np.asarray((a[first] * b[second].conj()).sum(axis=-1))
+        return _over_channels(a[first] * b[second].conj())
     # With many channels it is faster to compute all pairs by a matrix product per frequency.
     of_a, of_b = (x.reshape(len(x), -1, channels).transpose(1, 0, 2) for x in (a, b))
     whole = of_a @ of_b.conj().transpose(0, 2, 1)

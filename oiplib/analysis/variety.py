@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.threads import side_by_side
 from ..progress import SILENT
 from .similarity import all_pairs, clusters, merges, of_pairs, spectra_of
 
@@ -60,14 +61,21 @@ def pairs_between(
     rng = np.random.default_rng(seed)
     every = np.concatenate(images)
     ends = np.cumsum([len(of_map) for of_map in images])
-    similarities = []
+    drawn = []
     for of_map, end in zip(images, ends, strict=True):
         n = len(of_map)
         others = rng.integers(0, len(every) - n, n // 2)
         others[others >= end - n] += n  # any but this map's
+        drawn.append((of_map, others))
+
+    def between(of_map: np.ndarray, others: np.ndarray) -> np.ndarray:
+        n = len(of_map)
         mine, theirs = (k.ravel()[: n * (n - 1) // 2] for k in np.indices((n, len(others))))
-        spectra, of_others = spectra_of(of_map), spectra_of(every[others])
-        similarities.append(of_pairs(spectra, of_others, mine, theirs))
+        return of_pairs(spectra_of(of_map), spectra_of(every[others]), mine, theirs)
+
+    similarities = []
+    for of_map in side_by_side(lambda each: between(*each), drawn):
+        similarities.append(of_map)
         progress.update(1)
     return similarities
 

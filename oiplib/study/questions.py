@@ -333,15 +333,18 @@ def _new_null(study: Study, restarts: list[Restarts]) -> Null:
 def _explore(study: Study, restarts: list[Restarts], of_layer: Null) -> None:
     """Compute and store how different the patterns of some maps are."""
     from ..analysis import variety
+    from ..engine.threads import side_by_side
 
     engine, spec, limit = study.engine, study.spec.variety, of_layer.threshold
     with study.running("restart", spec) as run_id:
         pixels, features = [], []
-        with bar(len(restarts), "Similarities", "maps") as progress:
-            for of_map in restarts:
-                pixels.append(variety.pairs_within(of_map.images))
-                features.append(variety.pairs_within(engine.features(of_map.images)))
-                progress.update(1)
+        images = (of_map.images for of_map in restarts)
+        seen = (engine.features(of_map.images) for of_map in restarts)
+        with bar(2 * len(restarts), "Similarities", "maps") as progress:
+            for found, space in ((pixels, images), (features, seen)):
+                for pairs in side_by_side(variety.pairs_within, space):
+                    found.append(pairs)
+                    progress.update(1)
         peaks = [pairs.peaks for pairs in pixels]
         patterns = [
             variety.patterns(of_pairs, len(of_map.starts), limit)
