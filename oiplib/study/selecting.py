@@ -32,15 +32,16 @@ _SHARE, _LEAST, _OVERSAMPLING = 8, 6, 256
 class Way:
     """First steps and an ending, each as the ``article`` or the ``race`` has them.
 
-    Of how many maps the ascents are repeated, and of how many the other trainings are asked, drawn
-    by a fixed seed: the article's ending takes more than ten times as many steps.
+    How many maps are asked, of how many the ascents are repeated, and how many the other trainings
+    are asked, drawn by a fixed seed: the article's ending takes more than ten times as many steps.
     """
 
     first: str
     ending: str
 
-    repeated: ClassVar[dict[str, int | None]] = {"article": 24, "race": None}
-    elsewhere: ClassVar[dict[str, int | None]] = {"article": 24, "race": 48}
+    asked: ClassVar[dict[str, int | None]] = {"article": 96, "race": None}
+    repeated: ClassVar[dict[str, int | None]] = {"article": 16, "race": None}
+    elsewhere: ClassVar[dict[str, int | None]] = {"article": 16, "race": 48}
 
 
 #: All that are asked.
@@ -100,7 +101,8 @@ def judged(study: Study, maps: Maps = None) -> list[Judged]:
     study
         Whose layer.
     maps
-        Which maps; all by default. In the other trainings maps are drawn of the same numbers.
+        Which maps; all by default. For the article's ending, and in the other trainings, some of
+        them are drawn.
 
     Returns
     -------
@@ -114,7 +116,7 @@ def judged(study: Study, maps: Maps = None) -> list[Judged]:
         spec = scan_spec(study, way)
         if len(spec.rungs) < 2:
             continue
-        ended = _losses(study, spec, indices)
+        ended = _losses(study, spec, _drawn(indices, way.asked[way.ending]))
         moved = _drawn(indices, way.repeated[way.ending])
         again = _losses(study, spec.replace(noise=ROUNDING), moved)
         elsewhere = [
