@@ -269,7 +269,7 @@ def test_an_oip_shows_itself(tiny_study):
     oip = tiny_study.oips().best()
     page = oip._repr_html_()
     pictures = [
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"))
         for data in re.findall(r"base64,([^\"]+)", page)
     ]
     for picture, contrast in zip(pictures, (False, True), strict=True):
