@@ -39,9 +39,9 @@ class Way:
     first: str
     ending: str
 
-    asked: ClassVar[dict[str, int | None]] = {"article": 96, "race": None}
-    repeated: ClassVar[dict[str, int | None]] = {"article": 16, "race": None}
-    elsewhere: ClassVar[dict[str, int | None]] = {"article": 16, "race": 48}
+    asked: ClassVar[dict[str, int | None]] = {"article": 48, "race": None}
+    repeated: ClassVar[dict[str, int]] = {"article": 12, "race": 48}
+    elsewhere: ClassVar[dict[str, int]] = {"article": 12, "race": 48}
 
 
 #: All that are asked.
