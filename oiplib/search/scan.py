@@ -38,6 +38,9 @@ from .screening import Screening, screen
 # Batches of starts whose images are held at the same time.
 _BATCHES = 32
 
+# So many batches a group of maps fills, so that as many threads climb side by side.
+_AT_LEAST = 2
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -373,12 +376,12 @@ def _best(candidates: np.ndarray, losses: np.ndarray, n: int) -> np.ndarray:
 
 
 def _trials_size(layer: Responding, spec: TrialSpec) -> int:
-    return 2 * layer.batch_size // spec.n_trials
+    return _AT_LEAST * layer.batch_size // spec.n_trials
 
 
 def _scan_size(layer: Responding, spec: ScanSpec) -> int:
-    """So many maps are scanned together that even the last rung fills batches."""
-    return layer.batch_size // max(1, spec.rungs[-1].n_starts)
+    """So many maps are scanned together that even the last rung fills batches for two threads."""
+    return _AT_LEAST * layer.batch_size // max(1, spec.rungs[-1].n_starts)
 
 
 def _groups(maps: np.ndarray, size: int) -> Iterator[np.ndarray]:
