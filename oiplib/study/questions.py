@@ -23,6 +23,7 @@ from .work import Work
 
 if TYPE_CHECKING:
     from ..analysis.restarts import Restarts, Unlike
+    from ..analysis.variety import Pairs
 
 # The kind of a layer that has a stored OIP in its own right (article XII).
 _CONVOLUTION = "Conv2D"
@@ -337,7 +338,8 @@ def _explore(study: Study, restarts: list[Restarts], of_layer: Null) -> None:
 
     engine, spec, limit = study.engine, study.spec.variety, of_layer.threshold
     with study.running("restart", spec) as run_id:
-        pixels, features = [], []
+        pixels: list[Pairs] = []
+        features: list[Pairs] = []
         images = (of_map.images for of_map in restarts)
         seen = (engine.features(of_map.images) for of_map in restarts)
         with bar(2 * len(restarts), "Similarities", "maps") as progress:
