@@ -29,8 +29,10 @@ def figures():
     axes.imshow(np.arange(16).reshape(4, 4))
     axes.bar(range(10), np.arange(10) - 3)
     axes.annotate("", (2, 3), (0, 1), arrowprops={"arrowstyle": "->"})
+    axes.plot([np.nan, np.nan], [1, 2], "o")
     axes.legend([matplotlib.lines.Line2D([], [], marker="o")], ["m"])
     yield figure
+    yield plots.matrix(np.random.default_rng(1).random((10, 128)), "map", "class", "mean")
 
 
 @needs_browser

@@ -12,7 +12,7 @@ import pytest
 from conftest import POSTGRESQL, emptied_server
 from sqlalchemy import MetaData, create_engine, event, text
 
-from oiplib import OipError, OipFilter, Store, Study
+from oiplib import InputError, OipError, OipFilter, Store, Study
 from oiplib.publish.pages import write_database
 from oiplib.store import merge
 from oiplib.store.schema import NUMBER
@@ -42,6 +42,27 @@ def test_a_study_is_the_same_there(url, tiny_spec, tiny_study, oip):
     pattern = next(stored for stored in here if stored.origin == "pattern").start.index
     same_start = study.store.oip_rows(OipFilter(start=pattern, sort="loss"))
     assert pattern in {row["start"].get("index") for row in same_start}
+
+
+def test_a_query_in_sql_changes_nothing_there(url, tiny_study, copy):
+    store = Store(url, create=True)
+    merge(store, Store(copy, create=True))
+    n_runs = store.query("SELECT count(*) AS n FROM runs")["n"][0]
+    assert n_runs > 0
+    for statement in (
+        "DELETE FROM runs",
+        "DELETE FROM runs RETURNING id",
+        "COMMIT; DELETE FROM runs",
+        "COMMIT; DELETE FROM runs; SELECT 1",
+        "SELECT 1; COMMIT; DELETE FROM runs",
+        "COPY (SELECT 1) TO STDOUT",
+        "SELECT nothing FROM runs",
+    ):
+        with pytest.raises(InputError, match="can't answer that: "):
+            store.query(statement)
+    assert (
+        store.query("SELECT count(*) AS n FROM runs WHERE id > :least", least=0)["n"][0] == n_runs
+    )
 
 
 def test_views_are_the_same_there(url, copy):

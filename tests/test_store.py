@@ -309,16 +309,24 @@ def test_a_query_in_sql_reads_and_changes_nothing(tiny_study, tmp_path, copied):
         "SELECT nothing FROM oips",
         "SELECT 1; DELETE FROM oips",
         "SELECT :missing",
+        "PRAGMA ignore_check_constraints = 1",
+        f"ATTACH '{tmp_path}/more.db' AS more",
+        "COMMIT",
+        "",
+        "SELECT '\ud800'",
     ):
         with pytest.raises(InputError, match="can't answer that: "):
             store.query(statement)
     assert store.query("SELECT count(*) AS n FROM oips")["n"][0] == len(tiny_study.store.oip_ids())
+    assert not (tmp_path / "more.db").exists()
     # The connection writes again.
     run = store.start_run("derive", None, {})
     store.end_run(run, "done")
 
 
 def test_objects_tell_what_they_are(tiny_study, tmp_path):
+    alone = tiny_study.oips(best=True)[0].layer.network
+    assert repr(alone).startswith(f"<network {alone.id} ")
     for told in (tiny_study, tiny_study.network):
         assert "Conv2D_3" in repr(told)
         assert f"network {tiny_study.network.id}" in repr(told)

@@ -201,14 +201,15 @@ def _kept_away(
     seeds = _seeds(starts, spec.climb)
     avoided = {map: _centred(layer, patterns) for map, patterns in typical.items()}
     size = layer.batch_size
+    # Compiled before the threads begin.
+    stages = [(each, climber(layer, each.objective, each.prior)) for each in spec.climb.stages]
 
     def climb_away(part: slice) -> None:
         apart = Apart(avoided, owners[part], limit)
         padded = np.resize(np.arange(len(images))[part], size)
         active, previous = np.ones(size, bool), np.full(size, np.inf, np.float32)
         n_steps = 0
-        for stage in spec.climb.stages:
-            take_step = climber(layer, stage.objective, stage.prior)
+        for stage, take_step in stages:
             for epsilon in stage.epsilons:
                 moves = moves_of(stage.prior, seeds, padded, n_steps)
                 step = np.array([epsilon], np.float32)

@@ -203,7 +203,8 @@ def show(id: int, png: str | None, npy: str | None, form: str, db: str | None) -
     text = "\n".join(f"{name:8} {tables.line(value)}" for name, value in facts.items())
     if form == "json":
         told = {name: facts[name] for name in ("of", "image", "replay", "tested") if name in facts}
-        more = {"run": run.id, "made on": machine, "weights_sha256": facts["weights"]}
+        weights = store.network(network).weights_sha256
+        more = {"run": run.id, "made on": machine, "weights_sha256": weights}
         text = tables.as_json({**oip.row(), **told, **more})
     tables.say(text, err="-" in (png, npy))
 

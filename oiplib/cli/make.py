@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,35 +225,42 @@ def derive(
         "pattern": study.derive_from_patterns,
         "both": study.derive,
     }
-    origins = _ORIGINS_OF[origin]
     if objectives:
         study.train()
         asked = [study.objective(text) for text in objectives]
         for objective in asked:
             searches[origin](objective, led_by)
-        found = [study.oips(objective=each, prior=led_by, origin=origins) for each in asked]
-        rows = [oips.best().row() for oips in found if oips]
-        without = [str(each) for each, oips in zip(asked, found, strict=True) if not oips]
-        _say_derived(rows, form)
+        from ..store import OipFilter
+
+        wanted = OipFilter(network=study.network.id, prior=led_by)
+        found = [study.store.oip_rows(replace(wanted, objective=each)) for each in asked]
+        of_each = [_best_rows(rows, origin) for rows in found]
+        without = [str(each) for each, rows in zip(asked, of_each, strict=True) if not rows]
+        _say_derived([row for rows in of_each for row in rows], form)
         if form == "table":
             for text in without:
                 tables.say(f"{text}: no start rose above where it began, so there is no OIP")
         return
     indices = study.check_maps(maps)
     searches[origin](indices, led_by)
-    best = study.oips(indices, best=True, prior=led_by, origin=origins)
-    _say_derived([oip.row() for oip in best], form)
+    best = _best_rows(study.rows(indices, prior=led_by), origin)
+    _say_derived(best, form)
     if form == "table":
         by = "" if origin == "both" else f" by {origin}"
         tables.say(f"{len(best)} of {len(indices)} maps have an OIP{by}; above, the best of each")
 
 
-#: What is listed of each choice of `derive`: a revival is of a pattern, too.
-_ORIGINS_OF = {
-    "fluctuation": ("fluctuation",),
-    "pattern": ("pattern", "revival"),
-    "both": None,
-}
+#: The kind of start that each choice of `derive` has; a start of either may be revived.
+_STARTS = {"fluctuation": "FluctuationStart", "pattern": "PatternStart"}
+
+
+def _best_rows(rows: list[dict[str, Any]], origin: str) -> list[dict[str, Any]]:
+    """The largest loss of each objective from starts of a kind; rows come largest loss first."""
+    best: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["start"]["kind"] == _STARTS.get(origin, row["start"]["kind"]):
+            best.setdefault(row["objective"], row)
+    return list(best.values())
 
 
 def _say_derived(rows: list[dict[str, Any]], form: str) -> None:

@@ -124,9 +124,15 @@ def scan(
     return _race(layer, spec, map_indices, starts, progress)
 
 
-def units_of(layer: Responding, spec: TrialSpec | ScanSpec, maps: Sequence[int]) -> list[list[int]]:
-    """The maps in groups that fill a layer's batches. Each can be searched on its own."""
+def units_of(
+    layer: Responding, spec: TrialSpec | ScanSpec, maps: Sequence[int], n_workers: int = 1
+) -> list[list[int]]:
+    """The maps in groups that fill a layer's batches. Each can be searched on its own.
+
+    Where many workers wait, a group may fill a single batch, so that more of them get one.
+    """
     size = _trials_size(layer, spec) if isinstance(spec, TrialSpec) else _scan_size(layer, spec)
+    size = min(size, max(size // _AT_LEAST, -(-len(maps) // max(1, n_workers))))
     return [group.tolist() for group in _groups(layer.map_array(maps), size)]
 
 

@@ -34,6 +34,7 @@ _LARGEST = 1_000_000_000
 _LARGEST_UNKNOWN = 1 << 28
 # The header of such an array has 128 bytes.
 _LONGEST_HEADER = 1024
+_MOST_AXES = 8
 # So many packed bytes become 4 MB at most.
 _PIECE = 1 << 12
 
@@ -97,7 +98,8 @@ def header_of(value: bytes) -> Header:
         shape, is_transposed, dtype = read_header(file, max_header_size=_LONGEST_HEADER)
     except Exception as error:  # NumPy reads it by Python's parser, which raises nearly anything
         raise _damaged(error) from None
-    if dtype.hasobject or not all(type(n) is int and n >= 0 for n in shape):
+    is_sensible = len(shape) <= _MOST_AXES and all(type(n) is int and n >= 0 for n in shape)
+    if dtype.hasobject or not dtype.itemsize or not is_sensible:
         raise _damaged("it holds no numbers")
     return Header(dtype, shape, is_transposed, chain([head[file.tell() :]], pieces))
 

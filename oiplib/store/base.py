@@ -93,10 +93,10 @@ def _check_types(row: Base, _: Any) -> None:
     SQLite lets in anything, and who edits a file can take out what keeps NULL away.
     """
     values = vars(row)
-    for name, kind, may_be_missing in _columns(type(row)):
-        if name not in values:  # it wasn't asked for
+    for key, name, kind, may_be_missing in _columns(type(row)):
+        if key not in values:  # it wasn't asked for
             continue
-        value = values[name]
+        value = values[key]
         if value is None and not may_be_missing:
             raise OipError(f"{row.row_name}: {name} is missing")
         if value is not None and kind is not None and type(value) is not kind:
@@ -107,11 +107,16 @@ def _check_types(row: Base, _: Any) -> None:
 
 
 @cache
-def _columns(kind: type[Base]) -> list[tuple[str, type | None, bool]]:
-    """The columns of a table: name, type of numbers and texts, whether NULL is allowed."""
+def _columns(kind: type[Base]) -> list[tuple[str, str, type | None, bool]]:
+    """The columns: attribute, name, type of numbers and texts, whether NULL is allowed."""
     columns = [(attribute.key, attribute.columns[0]) for attribute in kind.__mapper__.column_attrs]
     kinds: dict[type, type] = {Integer: int, BigInteger: int, Float: float, String: str}
     return [
-        (name, kinds.get(type(column.type)), bool(getattr(column, "nullable", True)))
-        for name, column in columns
+        (
+            key,
+            str(column.name),
+            kinds.get(type(column.type)),
+            bool(getattr(column, "nullable", True)),
+        )
+        for key, column in columns
     ]

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
+_SELECTING = (
+    *(sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ),
+    *(sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE),
+)
+
+
+def _only_select(action: int, *named: str | None) -> int:
+    """What SQLite asks for each step of a statement: no other may be taken."""
+    return sqlite3.SQLITE_OK if action in _SELECTING else sqlite3.SQLITE_DENY
+
+
 def _readable(cell: Any) -> Any:
     """A cell as the database gives it; an array unpacked."""
     value = bytes(cell) if isinstance(cell, memoryview) else cell
@@ -52,7 +63,9 @@ class Reader(OipFinder):
         Raises
         ------
         InputError
-            If the database doesn't understand it, or it would change something.
+            If the database doesn't understand it, or it would change something: it must select.
+        OipError
+            If an array is damaged.
 
         Examples
         --------
@@ -63,24 +76,26 @@ class Reader(OipFinder):
         """
         import pandas as pd
 
-        if self.is_sqlite:
-            begin, end = "PRAGMA query_only = ON", "PRAGMA query_only = OFF"
-        else:
-            begin, end = "SET TRANSACTION READ ONLY", None
         with self.session() as session:
             connection = session.connection()
-            connection.exec_driver_sql(begin)
+            direct: Any = connection.connection.driver_connection
+            if self.is_sqlite:
+                direct.set_authorizer(_only_select)
+            else:
+                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
             try:
-                found = connection.execute(text(sql), parameters)
-                rows = [[_readable(cell) for cell in row] for row in found]
-                return pd.DataFrame(rows, columns=list(found.keys()))
-            except (SQLAlchemyError, sqlite3.Error) as error:
+                # On a server, a cursor of its own takes no statement but one that selects.
+                asked = {"stream_results": True}
+                found = connection.execute(text(sql), parameters, execution_options=asked)
+                names, cells = list(found.keys()), [list(row) for row in found]
+            except (SQLAlchemyError, sqlite3.Error, UnicodeError) as error:
                 told = getattr(error, "orig", None) or error
                 first_line = (str(told) or type(told).__name__).splitlines()[0]
                 raise InputError(f"{self.name} can't answer that: {first_line[:200]}") from None
             finally:
-                if end is not None:
-                    connection.exec_driver_sql(end)
+                if self.is_sqlite:
+                    direct.set_authorizer(None)
+        return pd.DataFrame([[_readable(cell) for cell in row] for row in cells], columns=names)
 
     def networks(self) -> list[Network]:
         """All networks with their layers, architectures and weights, oldest first."""

@@ -124,12 +124,13 @@ class Network(Base):
     @property
     def text(self) -> str:
         """Its name, images, layers and quality, in a line."""
-        layers = ", ".join(f"{layer.name} ({layer.n_maps})" for layer in self.layers)
+        # A network that comes along with another row has no layers.
+        named = ", ".join(f"{each.name} ({each.n_maps})" for each in vars(self).get("layers", ()))
+        layers = f"; layers (maps): {named}" if named else ""
         score = "" if self.accuracy is None else f"; {self.accuracy:.2%} of the test images right"
         return (
             f"network {self.id} ({self.name}) takes images of {self.image_height} x "
-            f"{self.image_width} x {self.image_channels}, {self.inputs}; layers (maps): "
-            f"{layers}{score}"
+            f"{self.image_width} x {self.image_channels}, {self.inputs}{layers}{score}"
         )
 
     def __repr__(self) -> str:

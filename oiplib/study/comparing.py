@@ -288,7 +288,7 @@ def _searched(study: Study, engine: Any, spec: ScanSpec) -> _MapImages:
     work = Work(
         name="untrained",
         subject=Subject(sha256, lambda: lambda layer: engine, lambda: packed),
-        groups=[tuple(group) for group in units_of(engine, spec, maps)],
+        groups=[tuple(group) for group in units_of(engine, spec, maps, study.executor.n_workers)],
         unit=lambda group: SearchUnit(layer, spec, group, tuple(starts[map] for map in group)),
         keep=keep,
     )

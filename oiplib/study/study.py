@@ -348,7 +348,9 @@ def searching(
     return Work(
         name=f"search|{study.network.sha256}|{layer.name}|{spec.sha256}",
         subject=study.subject,
-        groups=[tuple(group) for group in units_of(study.engine, spec, maps)],
+        groups=[
+            tuple(group) for group in units_of(study.engine, spec, maps, study.executor.n_workers)
+        ],
         unit=lambda group: SearchUnit(
             layer.name, spec, group, tuple(starts[map] for map in group if map in starts)
         ),
