@@ -216,7 +216,7 @@ class Apart:
         if not len(near):
             return changed
         of_images = fft.rfft2(scaled, size, axes=(1, 2))
-        # Few pairs at a time stay in the processor's cache, which makes this four times as fast.
+        # Few pairs at a time stay in the processor's cache.
         for first in range(0, len(near), _PAIRS):
             pairs = near[first : first + _PAIRS]
             which, other = self._pairs[pairs].T
