@@ -297,8 +297,6 @@ def _after_kill(
 ) -> Iterator[tuple[str, str]]:
     """What isn't as it should be in what a killed command has left."""
     yield from (("unsound", what) for what in bench.unsound(is_checked))
-    if bench.half_upgraded(scenario.base):
-        yield "unsound", "the older file isn't as it was"
     yield from (("lost", f"{n} rows of {table}") for table, n in Counter(bench.lost()).items())
     files = bench.files()
     for name in files.keys() & unbroken.files.keys():

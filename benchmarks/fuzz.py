@@ -272,20 +272,17 @@ class Files:
     def __init__(self, sound: Path, scratch: Path, seed: int, thorough: bool) -> None:
         self.sound, self.scratch, self.seed, self.thorough = sound, scratch, seed, thorough
         self.cases = hostile_files.Cases(sound, seed)
-        self._like: dict[tuple[str, int], Call] = {}
+        self._like: dict[str, Call] = {}
 
-    def like(self, name: str, schema: int) -> Call:
-        """The same command with the sound file, or with the kept one of an older schema."""
-        if (name, schema) not in self._like:
+    def like(self, name: str) -> Call:
+        """The same command with the sound file."""
+        if name not in self._like:
             with folder_in(self.scratch) as folder:
-                if schema:
-                    (folder / "sound.db").write_bytes(hostile_files.old(schema))
-                else:
-                    hostile_files.copy(self.sound / "sound.db", folder / "sound.db")
+                hostile_files.copy(self.sound / "sound.db", folder / "sound.db")
                 done = call(self.args(name, "sound.db", 1), folder)
-                assert done.status == 0 or schema, (name, done)
-            self._like[name, schema] = done if done.status == 0 else self.like(name, 0)
-        return self._like[name, schema]
+            assert done.status == 0, (name, done)
+            self._like[name] = done
+        return self._like[name]
 
     @staticmethod
     def args(name: str, db: str, id: int) -> list[str]:
@@ -310,7 +307,7 @@ class Files:
                 before = digest(folder / case.file) if case.is_ours else ""
                 done = call(args, folder)
                 figures.count(done)
-                like = self.like(name, case.schema) if case.args is None else None
+                like = self.like(name) if case.args is None else None
                 found = [*done.faults(like), *self._lies(case, name, done)]
                 found += _sprung(folder)
                 if before and name in READING and digest(folder / case.file) != before:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import lzma
 import os
 import random
 import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -28,7 +27,6 @@ from hostile_tables import LAYOUTS, LIES, SPECS
 from hostile_values import ARRAY_KINDS, Raw, array, flipped, is_wrong_array, shown, value_for
 
 T = TypeVar("T")
-SCHEMAS = Path(__file__).parent.parent / "tests" / "schemas"
 
 #: Columns in which another row's value may stand, or one with a flipped bit, and nobody can tell.
 UNKNOWABLE = {
@@ -89,8 +87,6 @@ class Case:
     args: tuple[str, ...] | None = None
     #: Whether it has today's schema and layout, so that reading leaves it as it is.
     is_ours: bool = True
-    #: The number of the older schema whose kept file it was made from.
-    schema: int = 0
 
 
 def make_sound(folder: Path) -> None:
@@ -154,7 +150,7 @@ class Cases:
     FAMILIES = (
         *("column", "array", "network", "column", "spec", "bytes", "column", "lie"),
         *("column", "array", "network", "column", "orphan", "names", "column", "layout"),
-        *("column", "array", "network", "spec", "lie", "older", "swap", "no database", "other"),
+        *("column", "array", "network", "spec", "lie", "swap", "no database", "other"),
     )
     #: How an OIP is found that comes from a row of another table.
     _BY: ClassVar = {"oips": "id", "layers": "layer_id", "runs": "run_id"}
@@ -452,22 +448,6 @@ class Cases:
                 return f"{table}.{column} of row {id} is another"
         return ""
 
-    def _older(self, folder: Path, rng: random.Random, place: int) -> Case:
-        """Files of older schemas: damaged before they are upgraded."""
-        number = rng.randint(1, 9)
-        (folder / "hostile.db").write_bytes(old(number))
-        path = folder / "hostile.db"
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute("PRAGMA ignore_check_constraints = ON")
-            table = rng.choice(("oips", "scans", "screenings", "networks", "runs"))
-            columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
-            _, column, sql_type, *_ = rng.choice([each for each in columns if each[1] != "id"])
-            value = value_for(sql_type, rng)
-            with suppress(sqlite3.Error):
-                self._set(connection, table, column, self._row(connection, table, rng), value)
-        what = f"schema {number}, {table}.{column} = {shown(value)}"
-        return Case("older", what, is_ours=False, schema=number)
-
     def _no_database(self, folder: Path, rng: random.Random, place: int) -> Case:
         """What isn't a database at all."""
         path, sound = folder / "hostile.db", self.content
@@ -502,12 +482,10 @@ class Cases:
             return "\n".join(connection.iterdump())
 
     def _names(self, folder: Path, rng: random.Random, place: int) -> Case:
-        """The sound database, or one to be upgraded, in a file of a strange name."""
-        name, is_old = self._nth(_NAMES, place // 2), bool(place % 2)
-        (folder / name).write_bytes(old(9) if is_old else self.content)
-        what = f"{name[:40]!r}" + " of schema 9" * is_old
-        case = Case("names", what, "sound", file=name, commands=("merge", "export"))
-        return replace(case, is_ours=False, schema=9) if is_old else case
+        """The sound database in a file of a strange name."""
+        name = self._nth(_NAMES, place)
+        (folder / name).write_bytes(self.content)
+        return Case("names", repr(name[:40]), "sound", file=name, commands=("merge", "export"))
 
     def _other(self, folder: Path, rng: random.Random, place: int) -> Case:
         """Data sets and models."""
@@ -530,11 +508,6 @@ def _may_be(name: str, value: Any) -> bool:
         return False
     _, least, most = _PLAUSIBLE[name]
     return bool(least <= (len(value) if isinstance(value, str) else value) <= most)
-
-
-def old(number: int) -> bytes:
-    """The kept database of an older schema."""
-    return lzma.decompress((SCHEMAS / f"schema-{number}.db.xz").read_bytes())
 
 
 def _run(path: Path, sql: str) -> None:

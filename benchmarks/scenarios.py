@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,6 @@ from oiplib import (
     VarietySpec,
 )
 from oiplib.engine import data
-
-SCHEMAS = Path(__file__).parent.parent / "tests" / "schemas"
 
 _FIRST = AscentSpec(6, 0.3, n_steps=0, objective="pre-activation")
 _CLIMB = ClimbSpec((_FIRST, AscentSpec(11, 0.3, n_steps=0, schedule="cosine")))
@@ -55,22 +52,16 @@ class Base:
         The base from which it is made, and how.
     other
         The base whose database stands in it as ``other.db``.
-    schema
-        The number of an older schema whose kept database it is.
     """
 
     of: str = "empty"
     commands: tuple[tuple[str, ...], ...] = ()
     other: str = ""
-    schema: str = ""
 
     def add(self, folder: Path, other: Path | None) -> None:
         """Put the databases that come from elsewhere into the folder."""
         if other is not None:
             shutil.copyfile(other / "oip.db", folder / "other.db")
-        if self.schema:
-            kept = SCHEMAS / f"schema-{self.schema}.db.xz"
-            (folder / "oip.db").write_bytes(lzma.decompress(kept.read_bytes()))
 
 
 BASES = {
@@ -79,7 +70,6 @@ BASES = {
     "asked": Base("derived", (("restart",), ("react",))),
     "half": Base("trained", (("derive", "--origin", "fluctuation", "--maps", "0-2"),), "asked"),
     "finished": Base("asked", (("prepare", "0,1"),)),
-    **{f"schema-{number}": Base(schema=number) for number in "13579"},
 }
 
 
@@ -129,18 +119,14 @@ _TEXTS = ("--objective", "Conv2D_3:1 - Conv2D_3:2", "--objective", "Classes:4", 
 SCENARIOS = {
     each.name: each
     for each in (
-        Scenario("train", ("train", "--dataset", "{digits}", "--epochs", "2"), "empty", 180),
-        Scenario("screen", ("screen", "--values", "0.2,0.8", "--grid", "1x17"), "trained", 130),
-        Scenario("derive", ("derive",), "trained", 140),
+        Scenario("train", ("train", "--dataset", "{digits}", "--epochs", "2"), "empty", 200),
+        Scenario("screen", ("screen", "--values", "0.2,0.8", "--grid", "1x17"), "trained", 150),
+        Scenario("derive", ("derive",), "trained", 180),
         Scenario("article", (*_PATTERNS, "--strategy", "article", "--maps", "0,1"), "trained", 30),
         Scenario("objective", (*_PATTERNS, *_TEXTS), "trained", 30),
-        Scenario("restart", ("restart",), "derived", 90),
+        Scenario("restart", ("restart",), "derived", 105),
         Scenario("reactions", ("react",), "derived", 60),
-        Scenario("merge", ("merge", "{db}", "other.db"), "half", 130),
-        *(
-            Scenario(f"upgrade-{number}", ("query", "--best"), f"schema-{number}", 25)
-            for number in "13579"
-        ),
+        Scenario("merge", ("merge", "{db}", "other.db"), "half", 160),
         Scenario("query", ("query", "--out", "oips.csv"), "derived", 20),
         Scenario("export", ("export", "out"), "derived", 40, whole=("out",), is_once=True),
         Scenario("compare", ("compare",), "derived", 6),

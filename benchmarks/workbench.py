@@ -290,13 +290,6 @@ class Bench:
             if process.ended(LONGEST) != 0:
                 yield f"oip check: {self.last_line()}"
 
-    def half_upgraded(self, base: str) -> bool:
-        """Whether a file of an older schema is neither as it was nor of today."""
-        if not base.startswith("schema-") or self._number() == NUMBER:
-            return False
-        paths = self.work / "oip.db", self._base(base) / "oip.db"
-        return _dump(paths[0]) != _dump(paths[1])
-
     def notebooks(self) -> dict[str, int]:
         """The executed notebooks: name -> the moment at which they were written."""
         found = (path for path in self.work.rglob("*.ipynb") if len(path.suffixes) == 1)
@@ -401,10 +394,5 @@ def _digest(path: Path) -> str:
     if path.suffix in (".keras", ".zip"):
         with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
             return repr(archive.namelist())
-    is_open = path.name.endswith(_OPEN_FILES) or ".db.schema-" in path.name
+    is_open = path.name.endswith(_OPEN_FILES)
     return "" if is_open else hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _dump(path: Path) -> str:
-    with closing(sqlite3.connect(path)) as connection:
-        return "\n".join(connection.iterdump())

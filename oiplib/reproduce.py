@@ -69,6 +69,6 @@ def reproduce(
 
 
 def _book(study: Study, site: Path, maps: list[int], address: str | None) -> str:
-    n_executed, built = book.build(study, site, maps, address)
+    n_executed, built = book.build(study, site, maps, address, is_prepared=True)
     notebooks = f"{n_executed} notebooks executed" if n_executed else "notebooks up to date"
     return f"{notebooks}, {'site built' if built else 'site up to date'}"

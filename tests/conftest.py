@@ -4,7 +4,6 @@ What takes long is made once for all workers, under a lock, and copied: a test t
 on a copy of its own.
 """
 
-import lzma
 import os
 import shutil
 import sqlite3
@@ -43,9 +42,6 @@ from oiplib.study.chapters import CHAPTERS, NOTEBOOKS, prepare
 from oiplib.study.questions import varieties
 
 os.environ.pop("OIP_DB", None)
-
-#: Databases of each earlier schema, made by the code of their time.
-OLD = Path(__file__).parent / "schemas"
 
 REFERENCE = Path(__file__).parent.parent / "oip.db"
 
@@ -246,18 +242,6 @@ def all_rows():
         return found
 
     return all_rows
-
-
-@pytest.fixture
-def old(tmp_path):
-    """A function that gives a database of a schema."""
-
-    def unpacked(number):
-        path = tmp_path / "old.db"
-        path.write_bytes(lzma.decompress((OLD / f"schema-{number}.db.xz").read_bytes()))
-        return path
-
-    return unpacked
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,7 @@ import pytest
 import oiplib
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-MODULES = sorted(
-    module.name
-    for module in pkgutil.walk_packages(oiplib.__path__, "oiplib.")
-    if ".migrations" not in module.name
-)
+MODULES = sorted(module.name for module in pkgutil.walk_packages(oiplib.__path__, "oiplib."))
 
 #: Commands of the README that are not run here, and why.
 NOT_HERE = {

@@ -35,7 +35,7 @@ from oiplib.values import (
 
 # Hypothesis draws constants of the modules that are loaded, so nothing may be loaded on the way.
 for _module in pkgutil.walk_packages(oiplib.__path__, "oiplib."):
-    if "migrations" not in _module.name and not _module.name.endswith(("__main__", "plugins")):
+    if not _module.name.endswith(("__main__", "plugins")):
         importlib.import_module(_module.name)
 
 

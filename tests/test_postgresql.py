@@ -9,13 +9,12 @@ import time
 import zipfile
 
 import pytest
-from conftest import POSTGRESQL, emptied_server
-from sqlalchemy import MetaData, create_engine, event, text
+from conftest import POSTGRESQL
+from sqlalchemy import create_engine, text
 
 from oiplib import InputError, OipError, OipFilter, Store, Study
 from oiplib.publish.pages import write_database
 from oiplib.store import merge
-from oiplib.store.schema import NUMBER
 from oiplib.store.views import VIEWS
 from oiplib.study.check import problems
 from oiplib.study.replay import replay
@@ -163,61 +162,6 @@ def _made(url):
 
 # --- older databases ---
 
-#: Schemas in which oiplib kept databases in PostgreSQL, but the one of today.
-UPGRADED = [str(n) for n in range(5, int(NUMBER))]
-
-
-@pytest.fixture
-def old_there(url, old):
-    """A function that makes a database of an older schema on the server, as oiplib did then."""
-
-    def made(number):
-        source, target = create_engine(f"sqlite:///{old(number)}"), create_engine(url)
-        tables = MetaData()
-
-        @event.listens_for(tables, "column_reflect")
-        def generic(inspector, table, column):
-            column["type"] = column["type"].as_generic()
-
-        tables.reflect(source)
-        tables.create_all(target)
-        views = "SELECT sql FROM sqlite_master WHERE type = 'view'"
-        with source.connect() as here, target.begin() as there:
-            for table in tables.sorted_tables:
-                rows = [dict(row) for row in here.execute(table.select()).mappings()]
-                if rows:
-                    there.execute(table.insert(), rows)
-                if "id" in table.c:
-                    last = f"SELECT setval('{table.name}_id_seq', max(id)) FROM {table.name}"
-                    there.execute(text(last))
-            for view in here.execute(text(views)).scalars():
-                there.execute(text(view))
-        source.dispose()
-        target.dispose()
-        return url
-
-    return made
-
-
-def layout(url):
-    """All that a database on a server defines."""
-    queries = {
-        "columns": "SELECT table_name, ordinal_position, column_name, data_type, is_nullable, "
-        "column_default FROM information_schema.columns WHERE table_schema = 'public'",
-        "constraints": "SELECT CAST(conrelid AS regclass), conname, pg_get_constraintdef(oid) "
-        "FROM pg_constraint WHERE connamespace = CAST('public' AS regnamespace)",
-        "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes "
-        "WHERE schemaname = 'public'",
-        "sequences": "SELECT sequencename, pg_get_serial_sequence("
-        "replace(sequencename, '_id_seq', ''), 'id') FROM pg_sequences",
-        "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
-    }
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        found = {name: sorted(connection.execute(text(sql)).all()) for name, sql in queries.items()}
-    engine.dispose()
-    return found
-
 
 def asked(url, sql):
     engine = create_engine(url)
@@ -226,13 +170,6 @@ def asked(url, sql):
         answer = done.all() if done.returns_rows else []
     engine.dispose()
     return answer
-
-
-@pytest.fixture(scope="module")
-def new_layout(server):
-    """That of a database of today."""
-    Store(emptied_server(server), create=True).close()
-    return layout(server)
 
 
 def dumped(url):
@@ -244,86 +181,15 @@ def dumped(url):
     return re.sub(r"\\(un)?restrict .*", "", done.stdout)
 
 
-@pytest.mark.parametrize("number", UPGRADED)
-def test_an_older_database_is_upgraded_as_a_file_is(new_layout, old_there, old, number, all_rows):
-    url = old_there(number)
-    upgraded, file = all_rows(Store(url)), all_rows(Store(old(number)))
-    for row in (*upgraded["studies"], *file["studies"]):
-        if int(number) < 9:
-            row.pop("asked")  # which is when it was upgraded
-    assert upgraded == file
-    assert layout(url) == new_layout
-    for table, rows in upgraded.items():
-        last = asked(
-            url, f"SELECT last_value FROM pg_sequences WHERE sequencename = '{table}_id_seq'"
-        )
-        assert last == [(max((row["id"] for row in rows), default=None),)]
-
-
 @pytest.mark.parametrize(
-    "number", [pytest.param(UPGRADED[0], marks=pytest.mark.slow), UPGRADED[-1]]
+    "sql", ["UPDATE alembic_version SET version_num = '11'", "DROP TABLE alembic_version"]
 )
-def test_a_study_goes_on_in_an_older_database(old_there, number):
-    study = Study(Store(old_there(number)))
-    assert study.derive_from_patterns([0, 3, 5]) == [3]
-    assert study.scans("pattern", 3)
-    assert list(problems(study.store)) == []
-
-
-@pytest.mark.parametrize(
-    ("spoilt", "message"),
-    [
-        ('UPDATE scans SET spec = \'{"kind": "Nothing"}\' WHERE id = 2', "KeyError"),
-        ("CREATE VIEW mine AS SELECT id FROM oips", "other objects depend on it"),
-    ],
-)
-def test_an_upgrade_that_fails_changes_nothing(old_there, spoilt, message):
-    url = old_there("8")
-    asked(url, spoilt)
-    before = dumped(url)
-    with pytest.raises(OipError, match=f"can't be upgraded, it is as it was: .*{message}"):
-        Store(url)
-    assert dumped(url) == before
-
-
-def test_two_processes_may_upgrade_it_at_once(old_there):
-    url = old_there("8")
-    n_oips = asked(url, "SELECT count(*) FROM oips")[0][0]
-    program = f"from oiplib import Store; print(len(Store({url!r}).oip_ids()))"
-    opened = [
-        subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    outputs = [process.communicate() for process in opened]
-    assert [number for number, _ in outputs] == [f"{n_oips}\n"] * 3
-    assert sum("upgraded from schema 8" in told for _, told in outputs) == 1
-
-
-def test_an_upgrade_waits_for_who_writes(old_there):
-    url = old_there("10")
-    engine = create_engine(url)
-    with engine.begin() as writer:
-        writer.execute(text("UPDATE networks SET name = 'renamed'"))
-        program = f"from oiplib import Store; print(Store({url!r}).networks()[0].name)"
-        opened = subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
-        )
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        until(lambda: asked(url, waiting) == [(1,)])
-    assert opened.communicate()[0] == "renamed\n"
-    engine.dispose()
-
-
-def test_a_schema_from_before_there_were_any_there_is_refused(old_there):
-    url = old_there("4")
+def test_a_schema_from_before_is_refused(url, sql):
+    Store(url, create=True).close()
+    asked(url, sql)
     before = dumped(url)
     for create in (False, True):
-        with pytest.raises(OipError, match="from before oiplib kept databases in PostgreSQL"):
+        with pytest.raises(OipError, match=r"before 1\.0 .* make it anew"):
             Store(url, create=create)
     assert dumped(url) == before
 

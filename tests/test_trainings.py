@@ -1,8 +1,5 @@
 """Four trainings of a tiny network, compared in all layers, and what is stored of it."""
 
-import sqlite3
-from contextlib import closing
-
 import numpy as np
 import pytest
 from conftest import runs
@@ -13,9 +10,8 @@ from oiplib.analysis.shared import RARE
 from oiplib.engine import network
 from oiplib.study.check import problems
 from oiplib.study.comparing import WAYS, relation
-from oiplib.study.executors import Here
 from oiplib.study.filters import NULLS, shared_filters
-from oiplib.study.networks import add_model, train, training_keys
+from oiplib.study.networks import add_model
 from oiplib.study.trainings import correspondences, limits, partners, summary, trainings
 
 
@@ -124,16 +120,3 @@ def test_shares_are_told_by_each_null_and_by_what_differs(study):
         told = layer.shares["both"]["untrained"].networks[0]
         assert told == pytest.approx((matched.mean() - 0.05) / 0.95)
         assert layer.wholes["svcca"]["order"].median > layer.wholes["svcca"]["untrained"].median
-
-
-def test_a_training_known_by_an_older_key_is_not_done_again(tiny_study, tmp_path, copied):
-    """A user's file had other keys in older databases."""
-    study = Study(copied(tiny_study.store.name, tmp_path / "old.db"), tiny_study.spec)
-    newest, _, oldest = training_keys(study.spec.cnn)
-    with closing(sqlite3.connect(study.store.name)) as connection, connection:
-        changed = connection.execute("UPDATE networks SET spec_sha256 = ?", (oldest,))
-        assert changed.rowcount == 1
-    assert newest != oldest
-    train(study.store, Here(), [study.spec.cnn], study.dataset())
-    assert len(study.store.networks()) == 1
-    assert runs(study) == runs(tiny_study)

@@ -17,6 +17,9 @@ from scipy import stats
 #: Share of repetitions that an interval holds.
 LEVEL = 0.95
 
+# Statistics that can be asked of each row of a table at once.
+_BY_ROW = (np.median, np.mean, np.nanmedian)
+
 # Of a bootstrap: draws of as many maps with replacement. From fewer maps than this its interval
 # would be far too narrow, so there is none.
 _DRAWS, _LEAST = 2000, 8
@@ -63,6 +66,17 @@ def _few(n: int) -> str:
 
 
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
+
+
+def drawn(maps: Sequence[int], n: int | None) -> list[int]:
+    """So many of the maps by a fixed seed, or all: where a question is too dear to ask each.
+
+    Examples
+    --------
+    >>> drawn(range(128), 4), drawn([3, 5], 4), drawn([3, 5], None)
+    ([34, 53, 102, 125], [3, 5], [3, 5])
+    """
+    return sorted(np.random.default_rng(0).permutation(maps)[:n].tolist())
 
 
 def share(holds: Sequence[bool] | np.ndarray) -> Estimate:
@@ -121,14 +135,38 @@ def over_maps(
     joined = np.concatenate(parts)
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, len(parts), (_DRAWS if len(parts) >= _LEAST else 0, len(parts)))
-    if len(joined) == len(parts):
+    drawn: Sequence[float] | np.ndarray
+    if joined.ndim == 1 and len(joined) == len(parts) and statistic in _BY_ROW:
+        drawn = statistic(joined[draws], axis=1)  # type: ignore[call-arg]
+    elif joined.ndim == 1 and statistic is np.median and not np.isnan(joined).any():
+        drawn = _medians(joined, np.repeat(np.arange(len(parts)), [*map(len, parts)]), draws)
+    elif len(joined) == len(parts):
         drawn = [statistic(values) for values in joined[draws]]
     else:
         drawn = [statistic(np.concatenate([parts[i] for i in of_draw])) for of_draw in draws]
     value = float(statistic(joined))
     edges = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-    low, high = np.nanquantile(drawn, edges) if drawn else (math.nan, math.nan)
+    low, high = np.nanquantile(drawn, edges) if len(drawn) else (math.nan, math.nan)
     return Estimate(value, float(low), float(high), len(parts))
+
+
+def _medians(values: np.ndarray, maps: np.ndarray, draws: np.ndarray) -> list[float]:
+    """The median of all values of the maps that are drawn: sorted once, then counted.
+
+    Parameters
+    ----------
+    values, maps : array, (values,)
+        Each value, and the number of its map.
+    draws : array of int, (draws, maps)
+    """
+    order = np.argsort(values)
+    values, maps = values[order], maps[order]
+    medians = []
+    for drawn in draws:
+        up_to = np.cumsum(np.bincount(drawn, minlength=draws.shape[1])[maps])
+        middle = np.searchsorted(up_to, [(up_to[-1] - 1) // 2, up_to[-1] // 2], side="right")
+        medians.append(float(np.mean(values[middle])))
+    return medians
 
 
 @dataclass(frozen=True)

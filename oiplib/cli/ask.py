@@ -308,7 +308,7 @@ def merge(target: str, others: tuple[str, ...]) -> None:
     """Add to a database what only other ones hold.
 
     The same result is the same row: where both have it, the first one's stays. The others are
-    checked first (see 'oip check'). They stay as they are, but for the upgrade of an older one.
+    checked first (see 'oip check'), and stay as they are.
     """
     from ..store import Store
     from ..store import merge as do

@@ -358,13 +358,11 @@ def run(
 ) -> None:
     """Execute notebooks (all by default) with papermill."""
     from ..publish.notebooks import run as run_notebooks
-    from ..study.chapters import NOTEBOOKS, prepare
+    from ..study.chapters import NOTEBOOKS
 
     files.check_target(out, "folder")
     study = options.study_of(db, network, layer, data=data, executor=executor)
-    names = notebooks or NOTEBOOKS
-    indices = prepare(study, names, maps)  # once, not by several notebooks at the same time
-    n = run_notebooks(study, Path(out), names, indices)
+    n = run_notebooks(study, Path(out), notebooks or NOTEBOOKS, maps)
     done = f"{tables.counted(n, 'notebook')} executed to {out}"
     tables.say(done if n else f"all notebooks in {out} up to date")
 

@@ -19,7 +19,7 @@ import yaml
 from ..errors import InputError, OipError
 from ..files import check_target
 from ..progress import bar
-from ..study.chapters import CHAPTERS, prepare
+from ..study.chapters import CHAPTERS
 from ..study.study import Study
 from ..values import Maps
 from . import frame, notebooks, words
@@ -44,7 +44,11 @@ MARKER = ".oip-site"
 
 
 def build(
-    study: Study, site: Path, maps: Maps = None, address: str | None = None
+    study: Study,
+    site: Path,
+    maps: Maps = None,
+    address: str | None = None,
+    is_prepared: bool = False,
 ) -> tuple[int, bool]:
     """Compute what is missing, execute the notebooks that aren't yet, build if anything changed.
 
@@ -61,6 +65,8 @@ def build(
         Where the site will be, such as ``https://me.github.io/oip``. With it, pages name their
         own address and that of the picture beside a link, and there is a ``sitemap.xml``.
         Nothing else of the site depends on it; it is stored in no other place.
+    is_prepared
+        Whether all that the site shows is known to be stored.
 
     Returns
     -------
@@ -78,11 +84,11 @@ def build(
     """
     work = check_site(site)
     address = check_address(address)
-    indices = prepare(study, maps=maps)
+    indices = study.check_maps(maps)
     work.mkdir(parents=True, exist_ok=True)
     if not (work / MARKER).exists():
         (work / MARKER).touch()
-    executed = notebooks.run(study, work / "notebooks", maps=indices)
+    executed = notebooks.run(study, work / "notebooks", maps=indices, is_prepared=is_prepared)
     pages = [*(chapter.name for chapter in CHAPTERS), *map(notebooks.map_page, indices)]
     told = words.facts(study, indices), words.holding(study)
     key = _key(study, (told, address), work / "notebooks", pages)

@@ -26,7 +26,7 @@ from traitlets import default
 
 from ..lifeline import end_with_parent
 
-#: The modules that the copied process has imported. Importing them computes nothing.
+#: The modules that the copied process has imported. The last one draws and asks for once.
 PRELOADED = (
     "oiplib.publish.preloaded",
     "oiplib.engine.tf",  # TensorFlow and Keras, quietly
@@ -53,6 +53,7 @@ PRELOADED = (
     "PIL.JpegImagePlugin",
     "PIL.PngImagePlugin",
     "PIL.PpmImagePlugin",
+    "oiplib.publish.warmed",
 )
 
 

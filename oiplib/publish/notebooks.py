@@ -24,7 +24,7 @@ from ..errors import InputError, OipError
 from ..files import check_target
 from ..lifeline import end_with
 from ..progress import bar
-from ..study.chapters import MAP_CHAPTER, NOTEBOOKS, needs_of
+from ..study.chapters import MAP_CHAPTER, NOTEBOOKS, PREPARED, needs_of, prepare
 from ..study.study import Study
 from ..values import Maps
 from . import words
@@ -74,13 +74,14 @@ def run(
     maps: Maps = None,
     workers: int | None = None,
     stock: bool = False,
+    is_prepared: bool = False,
 ) -> int:
     """Execute templates on a study's database.
 
     Parameters
     ----------
     study
-        Whose database. What the notebooks show and isn't stored yet, they compute.
+        Whose database.
     out
         Folder of the executed notebooks; the maps' go to its subfolder ``maps``.
     names
@@ -92,6 +93,8 @@ def run(
     stock
         Start each kernel anew, as Jupyter does, instead of as a copy of a process that has
         the heavy packages loaded (`oiplib.publish.kernels`). Slower, with the same outputs.
+    is_prepared
+        Whether all that they show is known to be stored; else it is computed first, here.
 
     Returns
     -------
@@ -108,6 +111,8 @@ def run(
     """
     needs_of(names)  # an error for a name that no template has
     check_target(out, "folder")
+    if not is_prepared:
+        prepare(study, names, maps)
     todo = [job for job in _jobs(study, out, names, maps) if not _is_done(job)]
     of_maps = [job.parameters["map"] for job in todo if "map" in job.parameters]
     if of_maps:
@@ -148,7 +153,7 @@ def _hand_on(study: Study, maps: list[int], path: Path) -> None:
 def _places(study: Study) -> dict[str, str]:
     store = study.store
     url = store.url.render_as_string(hide_password=False)
-    places = {"OIP_DB": str(Path(store.name).resolve()) if store.is_file else url}
+    places = {"OIP_DB": str(Path(store.name).resolve()) if store.is_file else url, PREPARED: "1"}
     if study.data is not None:
         places["OIP_DATA"] = str(Path(study.data).resolve())
     return places
@@ -165,13 +170,16 @@ def _jobs(study: Study, out: Path, names: Sequence[str], maps: Maps) -> list[Job
     }
     code, places = _code_hash(), _places(study)
     facts, holds = words.facts(study, indices), words.holding(study)
+    of_study = study.fingerprint()
+    of_maps = study.fingerprints(indices) if MAP_CHAPTER.name in names else {}
 
     def job(name: str, target: Path, number: int | None = None) -> Job:
         template = templates("notebooks") / f"{name}.ipynb"
         values = common | ({} if number is None else {"map": number})
         told = facts if number is None else {**facts, "map": str(number)}
+        stored = of_study if number is None else of_maps[number]
         made_from = (
-            *(template.read_bytes(), sorted(values.items()), code, study.fingerprint(number)),
+            *(template.read_bytes(), sorted(values.items()), code, stored),
             *(sorted(told.items()), sorted(holds)),
         )
         key = hashlib.sha256(repr(made_from).encode()).hexdigest()
@@ -249,7 +257,7 @@ def _execute(job: Job, scratch: Path, forked: bool) -> str | None:
     """Execute one notebook in a kernel of its own; returns what went wrong, in one line."""
     # The debugger of the kernel would warn about frozen modules in every notebook.
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-    for name in ("OIP_DATA", PLACE):
+    for name in ("OIP_DATA", PLACE, PREPARED):
         os.environ.pop(name, None)
     os.environ.update(job.places)
     import papermill

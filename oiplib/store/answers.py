@@ -153,8 +153,7 @@ class Correspondence(Base):
     `shuffled` the same after what belongs together was torn apart. The way is ``activations``
     (correlation over `n_images` images) or ``oips`` (response to each other's OIPs). `relation`
     says in what the trainings differ. `svcca` and `cka` tell how alike both layers are as wholes;
-    with ``oips`` there are none, nor in databases of older schemas, where a row of two networks
-    that were not trained has the trained network's layer on both sides.
+    with ``oips`` there are none.
     """
 
     __tablename__ = "correspondences"

@@ -160,9 +160,9 @@ class Reader(OipFinder):
         names = listed([layer.name for layer in layers])
         raise InputError(f"unknown layer {name!r}: choose one of {names}")
 
-    def trained_by(self, spec_sha256: Sequence[str]) -> int | None:
-        """The id of the oldest network that was trained by a spec of one of these hashes."""
-        query = select(Network.id).where(Network.spec_sha256.in_(spec_sha256)).order_by(Network.id)
+    def trained_by(self, spec_sha256: str) -> int | None:
+        """The id of the oldest network that was trained by a spec of this hash."""
+        query = select(Network.id).where(Network.spec_sha256 == spec_sha256).order_by(Network.id)
         with self.session() as session:
             return session.scalar(query.limit(1))
 

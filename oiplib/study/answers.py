@@ -21,7 +21,7 @@ from ..errors import OipError
 from ..store import Correspondence, Oip, OipFilter
 from ..values import FluctuationSpec, FluctuationStart, StudySpec
 from .comparing import WAYS, Compared
-from .networks import training_keys
+from .networks import training_key
 from .questions import earlier_layers, reaction
 from .read import Findings
 from .study import Study
@@ -335,10 +335,7 @@ def is_of_the_articles(study: Findings) -> bool:
 
 
 def class_names(study: Findings) -> tuple[str, ...]:
-    """The names of the data set's classes; in a database of an older schema their numbers.
-
-    Empty if there is no data set, or nobody knows how many classes it has.
-    """
+    """The names of the data set's classes, or their numbers; empty if there is no data set."""
     trained = study.has_data and study.network.spec is not None
     n_classes = study.network.layers[-1].n_maps if trained else 0
     return study.class_names or tuple(map(str, range(n_classes)))
@@ -422,7 +419,7 @@ def stored_comparisons(study: Study) -> dict[str, Compared]:
     store, names = study.store, [study.spec.layer]
     names[:0] = [earlier.spec.layer for earlier in reversed(earlier_layers(study))]
     others = [
-        store.trained_by(training_keys(cnn, study.data))
+        store.trained_by(training_key(cnn, study.data))
         for cnn in study.spec.cnn.siblings().values()
     ]
     ids = sorted([study.network.id, *(id for id in others if id is not None)])

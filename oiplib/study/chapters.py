@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -187,6 +188,9 @@ CHAPTERS = (
 #: The template that is executed for each map.
 MAP_CHAPTER = Chapter("05-map", (*_OIPS, "reactions", "variety", "legible"))
 
+#: Set in the environment of a kernel before which all that it shows was computed.
+PREPARED = "OIP_PREPARED"
+
 #: The names of all templates.
 NOTEBOOKS = tuple(chapter.name for chapter in (*CHAPTERS, MAP_CHAPTER))
 
@@ -214,6 +218,8 @@ def prepare(study: Study, names: str | Iterable[str] = NOTEBOOKS, maps: Maps = N
         If there is no such chapter, or no such map.
     """
     indices = study.check_maps(maps)
+    if os.environ.get(PREPARED):
+        return indices
     for need in needs_of([names] if isinstance(names, str) else names):
         need.compute(study, indices)
     return indices

@@ -176,13 +176,7 @@ class Computing(Findings):
             )
         source = str(network.dataset.get("source"))
         dataset = data.load(source, self.data)
-        known = network.dataset.get("sha256")
-        if known is None and network.spec_sha256 is not None:  # from an older database
-            keys = networks.training_keys(self.spec.cnn, self.data)
-            is_same = network.spec_sha256 in keys
-        else:
-            is_same = known in (None, dataset.sha256)
-        if not is_same:
+        if network.dataset.get("sha256") != dataset.sha256:
             found_at = networks.found_at(source, self.data)
             raise InputError(
                 f"{found_at} isn't the data set of network {network.id} ({network.name}): its "

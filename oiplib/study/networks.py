@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import os
 import re
@@ -43,16 +42,8 @@ def training_key(spec: CnnSpec, data: Place = None) -> str:
     InputError
         If the file can't be read.
     """
-    return training_keys(spec, data)[0]
-
-
-def training_keys(spec: CnnSpec, data: Place = None) -> list[str]:
-    """The hash of a training, and those that it may have in a database of an older schema.
-
-    There a user's file counted by its bytes. Parameters and errors as `training_key`.
-    """
     if not spec.dataset.endswith(".npz"):
-        return [spec.sha256]
+        return spec.sha256
     from ..engine.data import npz_path
 
     path = npz_path(spec.dataset, data)
@@ -60,20 +51,16 @@ def training_keys(spec: CnnSpec, data: Place = None) -> list[str]:
         changed = path.stat().st_mtime_ns
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from None
-    contents = _contents(path, changed)
     anonymous = spec.replace(dataset=".npz")
-    before = json.dumps(anonymous.to_dict(), sort_keys=True, separators=(",", ":"))
-    now = anonymous.to_json()
-    parts = (now, contents[0]), (now, contents[1]), (before, contents[1])
-    return [hashlib.sha256(text.encode() + content).hexdigest() for text, content in parts]
+    return hashlib.sha256((anonymous.to_json() + _content(path, changed)).encode()).hexdigest()
 
 
 @lru_cache(maxsize=8)
-def _contents(path: Path, changed: int) -> tuple[bytes, bytes]:
-    """The hash of a file's data set, and the file itself, which must not have changed since."""
+def _content(path: Path, changed: int) -> str:
+    """The hash of a file's data set, which must not have changed since."""
     from ..engine.data import load
 
-    return load(str(path)).sha256.encode(), path.read_bytes()
+    return load(str(path)).sha256
 
 
 def train(
@@ -100,13 +87,11 @@ def train(
     data
         Folder that holds its files.
     """
-    keys = {spec: training_keys(spec, data) for spec in specs}
     # By its key a training is known wherever its data set's file lies.
-    specs_by_key = {keys[spec][0]: spec for spec in specs}
+    specs_by_key = {training_key(spec, data): spec for spec in specs}
 
     def stored() -> list[str]:
-        known = {key: store.trained_by(keys[spec]) for key, spec in specs_by_key.items()}
-        return [key for key, id in known.items() if id is not None]
+        return [key for key in specs_by_key if store.trained_by(key) is not None]
 
     known = stored()
     missing = [key for key in specs_by_key if key not in known]

@@ -26,7 +26,7 @@ from ..values import (
     objective_of,
     resolved,
 )
-from .networks import training_keys
+from .networks import training_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -382,19 +382,27 @@ class Findings:
         """The maps that any search for OIPs has been finished for."""
         return sorted({map for map, _ in self.store.scan_keys(self.layer.id)})
 
-    def fingerprint(self, map: int | None = None) -> str:
-        """A hash of what is stored about the network, or of what a map's page shows of it."""
-        if map is None:
-            rows = self.store.oip_rows(OipFilter(network=self.network.id))
-        else:  # the map's OIPs, and the best of all others, which it may resemble
-            rows = [*self.rows([map]), *self.rows(best=True)]
+    def fingerprint(self) -> str:
+        """A hash of what is stored about the network."""
+        rows = self.store.oip_rows(OipFilter(network=self.network.id))
+        scans = self.store.scan_keys(self.layer.id)
+        return self._hash(rows, scans, self.store.answering_runs(self.layer.id))
+
+    def fingerprints(self, maps: Sequence[int]) -> dict[int, str]:
+        """Map -> a hash of what its page shows: its OIPs, and the best of all others."""
+        best, runs = self.rows(best=True), self.store.answering_runs(self.layer.id)
+        own: dict[int, list[dict[str, Any]]] = {map: [] for map in maps}
+        for row in self.rows(maps):
+            own[row["map"]].append(row)
+        return {
+            map: self._hash([*own[map], *best], self.store.scan_keys(self.layer.id, map), runs)
+            for map in maps
+        }
+
+    def _hash(self, rows: Sequence[dict[str, Any]], scans: object, runs: object) -> str:
         losses = [(row["id"], row["map"], row["loss"]) for row in rows]
-        scans = self.store.scan_keys(self.layer.id, map)
-        runs = self.store.answering_runs(self.layer.id)
-        key_text = repr(
-            (self.network.sha256, self.network.dataset, self.spec.sha256, losses, scans, runs)
-        )
-        return hashlib.sha256(key_text.encode()).hexdigest()
+        made_from = self.network.sha256, self.network.dataset, self.spec.sha256, losses, scans, runs
+        return hashlib.sha256(repr(made_from).encode()).hexdigest()
 
     def _filter(self, maps: Sequence[int], best: bool, prior: Prior | str) -> OipFilter:
         return OipFilter(maps, self.layer.name, self.network.id, best, prior=prior)
@@ -404,6 +412,6 @@ class Findings:
             return self.network.id
         if self._network_id is not None:
             return self._network_id
-        return self.store.trained_by(training_keys(self.spec.cnn, self.data))
+        return self.store.trained_by(training_key(self.spec.cnn, self.data))
 
     _network_id: int | None

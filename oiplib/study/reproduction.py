@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..analysis.estimates import Answer, Estimate, over_maps, share
+from ..analysis.estimates import Answer, Estimate, drawn, over_maps, share
 from ..analysis.growth import compared_with_article
 from ..analysis.variety import pairs_within
 from ..store import Oip, Scan
@@ -63,6 +63,9 @@ N_SHOWN, N_TRIED = 5, 32
 
 #: Other seeds of the mixture, by which its variants are judged.
 N_NULLS = 3
+
+#: Of how many maps, drawn by a fixed seed, the variants are asked.
+N_VARIED = 64
 
 # Of the steps that article IX prints: the one at which the loss has come half the way.
 _FIFTH = 4
@@ -127,8 +130,8 @@ class Variant:
     fluctuation : FluctuationSpec
     found : Estimate
         Share of the maps with an OIP.
-    n_found : int
-        How many that are.
+    n_found, n_maps : int
+        How many that are, of how many.
     more, fewer : int
         Maps found here and not by the mixture, and the other way round.
     loss : Estimate
@@ -141,6 +144,7 @@ class Variant:
     fluctuation: FluctuationSpec
     found: Estimate
     n_found: int
+    n_maps: int
     more: int
     fewer: int
     loss: Estimate
@@ -297,12 +301,13 @@ def kinds(study: Study) -> dict[str, FluctuationSpec]:
 def derive_variants(study: Study, maps: Maps = None) -> list[int]:
     """Article IX with each of `kinds`; returns the maps that weren't searched so before.
 
-    No OIP is kept, so maps keep those that they have.
+    At most `N_VARIED` of the maps are asked. No OIP is kept, so maps keep those that they have.
     """
     if study.network.spec is None:
         return []
+    varied = drawn(study.check_maps(maps), N_VARIED)
     searched = [
-        study.search(spec, maps, f"Article IX, {name}") for name, spec in _trials(study).items()
+        study.search(spec, varied, f"Article IX, {name}") for name, spec in _trials(study).items()
     ]
     return sorted({map for of_kind in searched for map in of_kind})
 
@@ -312,7 +317,7 @@ def variants(study: Study, maps: Maps = None) -> list[Variant]:
 
     Where the mixture is that of the study's own trials, it is told by what these found.
     """
-    indices = study.check_maps(maps)
+    indices = drawn(study.check_maps(maps), N_VARIED)
     best: dict[str, dict[int, float] | None] = dict.fromkeys(kinds(study))
     best[next(iter(best))] = {
         map: oip.loss
@@ -332,6 +337,7 @@ def variants(study: Study, maps: Maps = None) -> list[Variant]:
                 fluctuation=kinds(study)[name],
                 found=share([map in losses for map in indices]),
                 n_found=len(losses),
+                n_maps=len(indices),
                 more=len(losses.keys() - mixture.keys()),
                 fewer=len(mixture.keys() - losses.keys()),
                 loss=over_maps(ratios),

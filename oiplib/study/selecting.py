@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..analysis.estimates import Answer, Estimate, over_maps
+from ..analysis.estimates import Answer, Estimate, drawn, over_maps
 from ..analysis.selection import Selection, avoided, selection, standings
 from ..values import Maps, RungSpec, ScanSpec, rungs_of
 from .study import Study
@@ -116,8 +116,8 @@ def judged(study: Study, maps: Maps = None) -> list[Judged]:
         spec = scan_spec(study, way)
         if len(spec.rungs) < 2:
             continue
-        ended = _losses(study, spec, _drawn(indices, way.asked[way.ending]))
-        moved = _drawn(indices, way.repeated[way.ending])
+        ended = _losses(study, spec, drawn(indices, way.asked[way.ending]))
+        moved = drawn(indices, way.repeated[way.ending])
         again = _losses(study, spec.replace(noise=ROUNDING), moved)
         elsewhere = [
             selection(_pairs(_losses(part, scan_spec(part, way), _asked_elsewhere(indices, way))))
@@ -156,12 +156,7 @@ def scan_spec(study: Study, way: Way) -> ScanSpec:
 
 
 def _asked_elsewhere(indices: Sequence[int], way: Way) -> list[int]:
-    return _drawn(indices, way.elsewhere[way.ending])
-
-
-def _drawn(indices: Sequence[int], n: int | None) -> list[int]:
-    """So many of the maps by a fixed seed, or all."""
-    return sorted(np.random.default_rng(0).permutation(indices)[:n].tolist())
+    return drawn(indices, way.elsewhere[way.ending])
 
 
 def _losses(study: Study, spec: ScanSpec, maps: Sequence[int]) -> dict[int, np.ndarray]:

@@ -12,7 +12,7 @@ from ..store import Baseline, Correspondence, Store
 from ..values import CnnSpec, CorrespondenceSpec
 from . import networks
 from .comparing import WAYS, Compared, compare, training
-from .networks import training_keys
+from .networks import training_key
 from .questions import derive_for_comparison, earlier_layers
 from .study import Study
 
@@ -62,7 +62,7 @@ def others(study: Study) -> list[Study]:
     if study.network.spec is None:
         return []
     stored_ids = {
-        study.store.trained_by(training_keys(cnn, study.data)): cnn
+        study.store.trained_by(training_key(cnn, study.data)): cnn
         for cnn in study.spec.cnn.siblings().values()
     }
     return [

@@ -94,11 +94,6 @@ class Spec:
             raise InputError(f"no {cls.__name__}: {str(values)[:80]}")
         return spec
 
-    @classmethod
-    def _completed(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a text, with those that it leaves out where the class' default is newer."""
-        return fields
-
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
@@ -132,4 +127,4 @@ def _unplain(value: Any) -> Any:
     kind = Spec._kinds.get(str(value.get("kind", "")))
     if kind is None:
         raise TypeError(f"unknown kind {value.get('kind')!r}")
-    return kind(**kind._completed(fields))
+    return kind(**fields)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from .ascents import AscentSpec
 from .fields import instance, text
@@ -23,7 +22,7 @@ def _scan() -> ScanSpec:
 
 
 def _compared() -> VarietySpec:
-    return VarietySpec(n_starts=16, n_unlike=0)
+    return VarietySpec(n_starts=8, n_unlike=0, n_images=3)
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,6 @@ class StudySpec(Spec):
         instance("scan", self.scan, ScanSpec)
         instance("variety", self.variety, VarietySpec)
         instance("compared", self.compared, VarietySpec)
-
-    def default_of(self, name: str) -> Any:
-        """Hashes leave out the scan that was the default before its patterns had noise."""
-        return ScanSpec() if name == "scan" else super().default_of(name)
-
-    @classmethod
-    def _completed(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        return {"scan": ScanSpec(), **fields}
 
     @property
     def article_scan(self) -> ScanSpec:
