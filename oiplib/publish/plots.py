@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as _Figure
 from matplotlib.font_manager import findfont, get_font
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..analysis.estimates import Estimate
 from ..analysis.layout import shrunk
@@ -35,6 +35,10 @@ _SOFT = "#8195a3"
 # beside others is narrower.
 _WIDTH = 4.8
 _PANEL = 3.3
+
+# From so many times the smallest number on, a logarithmic axis has numbers of our own; powers of
+# ten alone.
+_FEW, _MANY = 5, 200
 
 # So many classes get a bar or a line with their name, in lines of so many letters, at most three.
 _MOST_NAMES = 12
@@ -163,6 +167,20 @@ def _plain_axes(figure: Figure) -> Axes:
     return ax
 
 
+def _plain_logarithm(ax: Axes) -> None:
+    """Numbers instead of powers below the axis: 0.1, not 10 to the -1. They are drawn faster, too."""
+    low, high = ax.get_xlim()
+    if high < _FEW * low:
+        return  # perhaps there is no power of ten to name
+    ax.xaxis.set_major_formatter("{x:g}")
+    if high < _MANY * low:
+        ax.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        ax.xaxis.set_minor_formatter("{x:g}")
+        ax.tick_params(axis="x", which="minor", length=3.5)
+    else:
+        ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _new(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
@@ -203,6 +221,7 @@ def _draw_histogram(ax: Axes, edges: np.ndarray, counts: np.ndarray, n_silent: i
     bins = slice(filled[0], filled[-1] + 1) if len(filled) else slice(0, len(counts))
     ax.stairs(counts[bins], edges[bins.start : bins.stop + 1], fill=True, color=LINE)
     ax.set(xscale="log", xlabel="response", ylabel="patterns", ylim=(0, None if len(filled) else 1))
+    _plain_logarithm(ax)
     ax.set_title(f"{counts.sum():,} with a response,\n{n_silent:,} without", fontsize=10)
 
 
@@ -259,6 +278,7 @@ def relative_curves(
     ax.plot(steps_from_1, median, "o-", color=LINE, label=literal(label))
     ax.plot(steps_from_1, article, "s--", color=ACCENT, label="article IX, map 120")
     ax.set(xscale="log", xlabel="step + 1", ylabel="loss / final loss", ylim=(0, 1.05))
+    _plain_logarithm(ax)
     ax.legend(frameon=False, loc="upper left")
     figure.alt = (
         "Two curves that rise from near 0 to 1 over the steps of an ascent: the article's and the "
@@ -368,7 +388,9 @@ def reactions(
     names
         Names of the classes.
     """
-    of_patterns = _new(_PANEL, 2.7)
+    # Room for five digits on the left. To look for the room that is needed takes as long as drawing.
+    of_patterns = Figure(figsize=(_PANEL, 2.7), dpi=DPI)
+    of_patterns.subplots_adjust(left=0.23, right=0.97, bottom=0.19, top=0.83)
     _draw_histogram(_plain_axes(of_patterns), edges, counts, n_silent)
     filled = np.flatnonzero(counts)
     between = (

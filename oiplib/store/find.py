@@ -171,7 +171,8 @@ class OipFinder(Connected):
 
     def _checked_filter(self, session: Session, wanted: OipFilter) -> OipFilter:
         """The filter, whose conditions can all be met, with numbers in place of class names."""
-        layers = session.scalars(select(Layer).order_by(Layer.network_id, Layer.position)).all()
+        columns = Layer.id, Layer.network_id, Layer.name, Layer.n_maps
+        layers = session.execute(select(*columns).order_by(Layer.network_id, Layer.position)).all()
         if wanted.network is not None:
             known = sorted({layer.network_id for layer in layers})
             if wanted.network not in known:
