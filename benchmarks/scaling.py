@@ -161,7 +161,7 @@ def note_units(folder: Path) -> None:
 
     for need in needs_of(NOTEBOOKS):
         note(need.name, partial(need.compute, study, study.check_maps()))
-    note("book", lambda: book.build(study, folder / "site"))
+    note("book", lambda: book.build(study, folder / "site", is_prepared=True))
     note(AS_THEN, lambda: judge_as_then(study))
 
 

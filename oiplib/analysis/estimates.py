@@ -68,13 +68,13 @@ def _few(n: int) -> str:
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 
 
-def drawn(maps: Sequence[int], n: int | None) -> list[int]:
+def drawn(maps: Sequence[int], n: int) -> list[int]:
     """So many of the maps by a fixed seed, or all: where a question is too dear to ask each.
 
     Examples
     --------
-    >>> drawn(range(128), 4), drawn([3, 5], 4), drawn([3, 5], None)
-    ([34, 53, 102, 125], [3, 5], [3, 5])
+    >>> drawn(range(128), 4), drawn([3, 5], 4)
+    ([34, 53, 102, 125], [3, 5])
     """
     return sorted(np.random.default_rng(0).permutation(maps)[:n].tolist())
 

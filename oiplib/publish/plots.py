@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as _Figure
 from matplotlib.font_manager import findfont, get_font
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ..analysis.estimates import Estimate
 from ..analysis.layout import shrunk
@@ -178,7 +178,7 @@ def _plain_logarithm(ax: Axes) -> None:
         ax.xaxis.set_minor_formatter("{x:g}")
         ax.tick_params(axis="x", which="minor", length=3.5)
     else:
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _new(width: float, height: float) -> Figure:

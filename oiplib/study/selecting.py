@@ -39,9 +39,9 @@ class Way:
     first: str
     ending: str
 
-    asked: ClassVar[dict[str, int | None]] = {"article": 48, "race": None}
-    repeated: ClassVar[dict[str, int]] = {"article": 12, "race": 48}
-    elsewhere: ClassVar[dict[str, int]] = {"article": 12, "race": 48}
+    asked: ClassVar[dict[str, int]] = {"article": 48, "race": 96}
+    repeated: ClassVar[dict[str, int]] = {"article": 12, "race": 24}
+    elsewhere: ClassVar[dict[str, int]] = {"article": 12, "race": 24}
 
 
 #: All that are asked.
@@ -101,8 +101,8 @@ def judged(study: Study, maps: Maps = None) -> list[Judged]:
     study
         Whose layer.
     maps
-        Which maps; all by default. For the article's ending, and in the other trainings, some of
-        them are drawn.
+        Which maps; all by default. Some of them are drawn, fewer for the article's ending and in
+        the other trainings.
 
     Returns
     -------
