@@ -168,7 +168,7 @@ def _plain_axes(figure: Figure) -> Axes:
 
 
 def _plain_logarithm(ax: Axes) -> None:
-    """Numbers instead of powers below the axis: 0.1, not 10 to the -1. They are drawn faster, too."""
+    """Numbers below the axis instead of powers of ten, which also take longer to draw."""
     low, high = ax.get_xlim()
     if high < _FEW * low:
         return  # perhaps there is no power of ten to name
@@ -388,7 +388,7 @@ def reactions(
     names
         Names of the classes.
     """
-    # Room for five digits on the left. To look for the room that is needed takes as long as drawing.
+    # Room for five digits on the left: to look for what is needed takes as long as to draw.
     of_patterns = Figure(figsize=(_PANEL, 2.7), dpi=DPI)
     of_patterns.subplots_adjust(left=0.23, right=0.97, bottom=0.19, top=0.83)
     _draw_histogram(_plain_axes(of_patterns), edges, counts, n_silent)
