@@ -145,8 +145,9 @@ def test_constants_of_a_variety_are_part_of_its_name():
 
 
 def test_a_field_at_its_default_is_not_in_the_hashed_text():
-    assert StudySpec(scan=ScanSpec()).to_json() == '{"kind":"StudySpec"}'
-    assert StudySpec().to_json() == '{"kind":"StudySpec","scan":{"kind":"ScanSpec","noise":0.003}}'
+    assert StudySpec().to_json() == '{"kind":"StudySpec"}'
+    without_noise = StudySpec(scan=ScanSpec())
+    assert without_noise.to_json() == '{"kind":"StudySpec","scan":{"kind":"ScanSpec"}}'
     assert ScanSpec(strategy="article").to_json() == '{"kind":"ScanSpec","strategy":"article"}'
     spec = ScanSpec(seed=3, alike=0.8)
     assert json.loads(spec.to_json()) == {"kind": "ScanSpec", "seed": 3, "alike": 0.8}
