@@ -153,7 +153,7 @@ def garments(once):
 
 
 # Pages made from docstrings and help texts, where digits are those of numbers.
-OF_OUR_CODE = ("reference", "commands")
+OF_OUR_CODE = (*book.FLOORS, "commands")
 
 
 def study_of(folder, db, spec, **data):

@@ -16,7 +16,15 @@ from oiplib.publish import book, frame
 
 #: Pages of one kind look alike: one of each.
 KINDS = (
-    *("index.html", "limits.html", "reference.html", "query.html", "search.html", "404.html"),
+    *(
+        "index.html",
+        "limits.html",
+        "reference.html",
+        "study.html",
+        "query.html",
+        "search.html",
+        "404.html",
+    ),
     *("04-precursor.html", "07-uniqueness.html", "maps/map-007.html", "explore.html", "try.html"),
 )
 #: Pages of text; what is drawn and tried out may be larger.
@@ -249,7 +257,7 @@ def test_from_an_address_without_a_page_a_link_leads_home(browser, built, lost):
 
 @needs_browser
 def test_what_scrolls_is_reached_by_the_keyboard_and_shows_it(browser, built, served):
-    page = Watched(browser, served, viewport=NARROW).open(f"{served}/reference.html")
+    page = Watched(browser, served, viewport=NARROW).open(f"{served}/analysis.html")
     scrolled = page.query_selector("[data-oip-scrolls]")
     assert scrolled.get_attribute("tabindex") == "0"
     assert "scrolls sideways" in scrolled.get_attribute("aria-label")

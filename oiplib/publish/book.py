@@ -30,12 +30,15 @@ from .wall import write_front
 
 #: The page to which the pages of the maps belong.
 EXPLORE = "explore"
+#: The page on Python, and the floors that have a page of their own there.
+PYTHON = "reference"
+FLOORS = ("study", "publish", "analysis", "store", "engine", "values")
 #: Pages to play with, which stand before the chapters.
 _FIRST = (EXPLORE, "try")
 #: Pages and chapters that are looked up, not read, which stand at the end under a caption.
 _TECHNICAL = (
     *("glossary", "01-network", "query", "your-network", "machines", "limits"),
-    *("commands", "reference", "cite"),
+    *("commands", PYTHON, "cite"),
 )
 # What the texts of the site say of the study: the arguments of `words.filled`.
 _Told = tuple[dict[str, str], frozenset[str]]
@@ -129,20 +132,24 @@ def _sources(study: Study, told: _Told, maps: list[int], work: Path, pages: list
 def _contents(source: Path, pages: list[str]) -> dict[str, Any]:
     """The table of contents: pages to play with, chapters to read, pages to look things up.
 
-    The pages of the maps belong to one of the first, and aren't in the sidebar.
+    The pages of the maps belong to one of the first, those of our code's floors to one of the last;
+    they aren't in the sidebar.
     """
-    there = {path.stem for kind in ("*.md", "*.ipynb") for path in source.glob(kind)} - {"index"}
+    files = [path.stem for kind in ("*.md", "*.ipynb") for path in source.glob(kind)]
+    there = {*files} - {"index", *FLOORS}
+    belonging = {EXPLORE: [page for page in pages if page.startswith("maps/")], PYTHON: FLOORS}
     first = [page for page in _FIRST if page in there]
     last = [page for page in _TECHNICAL if page in there]
     to_read = [page for page in pages if page in there - {*first, *last}]
     last += sorted(there - {*first, *to_read, *last})
     parts = []
     for caption, names in (("", first), ("To read", to_read), ("To look up", last)):
-        files: list[dict[str, Any]] = [{"file": name} for name in names]
-        for file in files:
-            if file["file"] == EXPLORE:
-                file["sections"] = [{"file": page} for page in pages if page.startswith("maps/")]
-        parts.append({**({"caption": caption} if caption else {}), "chapters": files})
+        chapters: list[dict[str, Any]] = [{"file": name} for name in names]
+        for chapter in chapters:
+            if chapter["file"] in belonging:
+                own = belonging[chapter["file"]]
+                chapter["sections"] = [{"file": page} for page in own]
+        parts.append({**({"caption": caption} if caption else {}), "chapters": chapters})
     return {"format": "jb-book", "root": "index", "parts": parts}
 
 
