@@ -3,6 +3,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -10,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from oiplib import Store
+from oiplib import Store, Study
 from oiplib.cli import main
 
 COMMANDS = sorted(main.commands)
@@ -108,6 +110,83 @@ def test_quiet_leaves_out_notes_and_comes_to_an_end(oip_here, db, caplog):
     assert log.level == level
     with progress.silenced():
         assert progress.bar(3, "Work", "units").disable
+
+
+FILTERS = {
+    ("--stop-reason", "n_epochs"): lambda row: row["stop_reason"] == "n_epochs",
+    ("--least", "0.5"): lambda row: row["loss"] >= 0.5,
+    ("--largest", "0.5"): lambda row: row["loss"] <= 0.5,
+    ("--start", "1"): lambda row: 1 in (row["start"].get("trial"), row["start"].get("index")),
+    ("--origin", "pattern"): lambda row: row["origin"] == "pattern",
+}
+
+
+@pytest.mark.parametrize("asked", FILTERS)
+def test_query_shows_what_a_filter_lets_through(oip_here, db, tiny_study, asked):
+    rows = json.loads(oip_here(*JSON_ROWS, db, *asked, check=0).stdout)
+    expected = {row["id"] for row in tiny_study.rows() if FILTERS[asked](row)}
+    assert {row["id"] for row in rows} == expected
+    assert 0 < len(expected) < len(tiny_study.rows()) or asked[0] == "--stop-reason"
+
+
+def test_query_by_spec_and_by_its_beginning(oip_here, db, tiny_study):
+    climb = tiny_study.spec.scan.climb.sha256
+    expected = {row["id"] for row in tiny_study.rows() if row["spec_sha256"] == climb}
+    for beginning in (climb, climb[:9]):
+        rows = json.loads(oip_here(*JSON_ROWS, db, "--spec", beginning, check=0).stdout)
+        assert {row["id"] for row in rows} == expected != set()
+
+
+@pytest.mark.parametrize(
+    ("by", "key"),
+    [
+        ("loss", lambda row: -row["loss"]),
+        ("steps", lambda row: row["steps"]),
+        ("id", lambda row: row["id"]),
+        ("created", lambda row: -datetime.fromisoformat(row["created"]).timestamp()),
+    ],
+)
+def test_query_sorts(oip_here, db, by, key):
+    rows = json.loads(oip_here(*JSON_ROWS, db, "--sort", by, check=0).stdout)
+    assert len(rows) > 5
+    assert [key(row) for row in rows] == sorted(key(row) for row in rows)
+
+
+def test_train_saves_a_network_of_a_seed(oip_here, digits, tmp_path):
+    few = tmp_path / "few.npz"
+    with np.load(digits) as arrays:
+        np.savez(few, **{name: arrays[name][:200] for name in arrays})
+    asked = ("train", "--dataset", few, "--epochs", 1, "--seed", 5, "--save", "cnn.keras")
+    oip_here(*asked, "--db", "seed.db", "--quiet", check=0)
+    (network,) = Store(tmp_path / "seed.db").networks()
+    assert (network.spec["weights_seed"], network.spec["order_seed"]) == (5, 5)
+    assert (tmp_path / "cnn.keras").stat().st_size > 100_000
+    taken = oip_here("train", "--model", "cnn.keras", "--inputs", "standardized", "--db", "seed.db")
+    assert taken.returncode == 0
+    assert len(Store(tmp_path / "seed.db").networks()) == 2
+
+
+def test_derive_by_the_articles_strategy(oip_here, copy, tiny_study):
+    asked = ("derive", "--origin", "pattern", "--maps", "3", "--strategy", "article")
+    oip_here(*asked, "--db", copy, check=0)
+    (scan,) = Study(copy).scans("pattern", 3)
+    assert scan.spec["strategy"] == "article"
+    assert scan.rungs[0].steps == 9  # each pattern climbs ten epochs first, the start among them
+
+
+def test_every_option_is_used_by_a_test():
+    """By its long name, in a command or in the README, which is run."""
+    texts = [path.read_text() for path in Path(__file__).parent.glob("test_*.py")]
+    texts.append((Path(__file__).parent.parent / "README.md").read_text())
+    used = {name for text in texts for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)}
+    options = {
+        name
+        for command in main.commands.values()
+        for option in command.params
+        for name in option.opts
+        if name.startswith("--")
+    }
+    assert sorted(options - used) == []
 
 
 def test_all_commands_are_there():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ID = click.IntRange(0, 2**63 - 1)
 
 
-class Finite(click.FloatRange):
+class Finite(click.types.FloatParamType):
     """A number that is neither infinite nor none at all."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
