@@ -5,9 +5,10 @@ a database, doesn't load TensorFlow.
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = version("oiplib")
 
 _HOMES = {
     "errors": ("InputError", "OipError"),

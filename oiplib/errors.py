@@ -2,8 +2,28 @@
 
 
 class OipError(Exception):
-    """Something failed; the message says what, and what to do about it (exit status 1)."""
+    """Something failed; the message says what, and what to do about it (exit status 1).
+
+    Examples
+    --------
+    >>> from oiplib import Store
+    >>> try:
+    ...     Store("nowhere.db")
+    ... except OipError as error:
+    ...     print(type(error).__name__)
+    EXPECT
+    """
 
 
 class InputError(OipError, ValueError):
-    """What was asked for can't be; the message names the valid choices (exit status 2)."""
+    """What was asked for can't be; the message names the valid choices (exit status 2).
+
+    Examples
+    --------
+    >>> from oiplib import GridSpec
+    >>> try:
+    ...     GridSpec(rows=0)
+    ... except InputError as error:
+    ...     print(error)
+    EXPECT
+    """

@@ -76,6 +76,18 @@ class Ascents:
     traces : float32, (n, n_epochs)
         Loss at every step, NaN after an ascent's end. Where a prior moves the images by chance,
         it is the moved image's, but for the first and the last one.
+
+    Examples
+    --------
+    Half of two ascents, and where it began:
+
+    >>> ascents = Ascents(
+    ...     images=np.zeros((2, 4, 4, 1)), losses=np.array([3.0, 2.0]), steps=np.array([1, 1]),
+    ...     stop_reasons=np.array(["n_epochs"] * 2), report_steps=np.array([0]),
+    ...     frames=np.zeros((2, 1, 4, 4, 1)), traces=np.array([[1.0, 3.0], [2.5, 2.0]]),
+    ... )
+    >>> ascents.rose.tolist(), len(ascents.take(ascents.rose))
+    ([True, False], 1)
     """
 
     images: np.ndarray
@@ -143,6 +155,21 @@ def ascend(
     ------
     InputError
         If shapes don't match, a map is out of range, or seeds are missing.
+
+    Examples
+    --------
+    A model of your own, and two random images that climb for ten epochs:
+
+    >>> from oiplib import AscentSpec, LayerMaps
+    >>> from oiplib.engine.tf import keras
+    >>> image = keras.Input((8, 8, 1))
+    >>> start = keras.initializers.GlorotUniform(seed=0)
+    >>> conv = keras.layers.Conv2D(2, 3, kernel_initializer=start, name="conv")
+    >>> layer = LayerMaps(keras.Model(image, conv(image)), "conv")
+    >>> images = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+    >>> ascents = ascend(layer, images, np.array([0, 1]), AscentSpec(10))
+    >>> ascents.images.shape, ascents.traces.shape, bool(ascents.rose.all())
+    ((2, 8, 8, 1), (2, 10), True)
     """
     check_images(images, layer.image_shape)
     maps = layer.map_array(maps)
@@ -171,7 +198,19 @@ def ascend(
 
 
 def chain(first: Ascents, second: Ascents) -> Ascents:
-    """Two ascents of the same n starts as one; the second began where the first ended."""
+    """Two ascents of the same n starts as one; the second began where the first ended.
+
+    Examples
+    --------
+    >>> part = Ascents(
+    ...     images=np.zeros((1, 4, 4, 1)), losses=np.array([3.0]), steps=np.array([1]),
+    ...     stop_reasons=np.array(["n_epochs"]), report_steps=np.array([0, 1]),
+    ...     frames=np.zeros((1, 2, 4, 4, 1)), traces=np.array([[1.0, 3.0]]),
+    ... )
+    >>> whole = chain(part, part)
+    >>> whole.steps.tolist(), whole.traces.tolist(), whole.report_steps.tolist()
+    ([2], [[1.0, 3.0, 3.0]], [0, 1, 2])
+    """
     n_steps = first.traces.shape[1] - 1
     return Ascents(
         images=second.images,

@@ -113,6 +113,18 @@ def scan(
     MapScan
         For each map in the given order. The article's strategy finds no finalists for a map
         that reacts to no pattern.
+
+    Examples
+    --------
+    >>> from oiplib import GridSpec, LayerMaps, ScanSpec
+    >>> from oiplib.engine.tf import keras
+    >>> image = keras.Input((8, 8, 1))
+    >>> start = keras.initializers.GlorotUniform(seed=0)
+    >>> conv = keras.layers.Conv2D(2, 3, activation="relu", kernel_initializer=start, name="conv")
+    >>> layer = LayerMaps(keras.Model(image, conv(image)), "conv")
+    >>> found = scan(layer, ScanSpec(GridSpec(values=(0.2, 0.8), rows=2, columns=2)), maps=[0, 1])
+    >>> [(of_map.map, len(of_map.rungs)) for of_map in found]
+    [(0, 3), (1, 3)]
     """
     map_indices = layer.map_array(maps)
     if spec.strategy == "article":
@@ -162,6 +174,18 @@ def try_fluctuations(
 
     Parameters, and what is yielded, are as in `scan`. Where no OIPs are kept, there are no
     finalists, and a second rung has the losses with which the ascents ended.
+
+    Examples
+    --------
+    >>> from oiplib import AscentSpec, LayerMaps, TrialSpec
+    >>> from oiplib.engine.tf import keras
+    >>> image = keras.Input((8, 8, 1))
+    >>> start = keras.initializers.GlorotUniform(seed=0)
+    >>> conv = keras.layers.Conv2D(2, 3, activation="relu", kernel_initializer=start, name="conv")
+    >>> layer = LayerMaps(keras.Model(image, conv(image)), "conv")
+    >>> found = try_fluctuations(layer, TrialSpec(n_trials=3, ascent=AscentSpec(10)), maps=[0, 1])
+    >>> [(of_map.map, len(of_map.rungs[0].starts)) for of_map in found]
+    [(0, 3), (1, 3)]
     """
     for group in _groups(layer.map_array(maps), _trials_size(layer, spec)):
         starts = [

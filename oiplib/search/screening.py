@@ -70,6 +70,18 @@ def screen(
     ------
     InputError
         If the part has no distinct pattern.
+
+    Examples
+    --------
+    >>> from oiplib import GridSpec, LayerMaps, ScreeningSpec
+    >>> from oiplib.engine.tf import keras
+    >>> image = keras.Input((8, 8, 1))
+    >>> start = keras.initializers.GlorotUniform(seed=0)
+    >>> conv = keras.layers.Conv2D(2, 3, activation="relu", kernel_initializer=start, name="conv")
+    >>> layer = LayerMaps(keras.Model(image, conv(image)), "conv")
+    >>> screening = screen(layer, ScreeningSpec(GridSpec(values=(0.2, 0.8), rows=2, columns=2)))
+    >>> screening.n_patterns, screening.top_indices.shape[0]
+    EXPECT
     """
     total, edges = None, histogram_edges(spec)
     seen, last = part or (0, spec.grid.n_patterns)
@@ -100,7 +112,21 @@ def screen(
 
 
 def merged(parts: Sequence[Screening], n_top: int) -> Screening:
-    """The screening of several parts of a grid, given in the order of their indices."""
+    """The screening of several parts of a grid, given in the order of their indices.
+
+    Examples
+    --------
+    >>> from oiplib import GridSpec, LayerMaps, ScreeningSpec
+    >>> from oiplib.engine.tf import keras
+    >>> image = keras.Input((8, 8, 1))
+    >>> start = keras.initializers.GlorotUniform(seed=0)
+    >>> conv = keras.layers.Conv2D(2, 3, activation="relu", kernel_initializer=start, name="conv")
+    >>> layer = LayerMaps(keras.Model(image, conv(image)), "conv")
+    >>> spec = ScreeningSpec(GridSpec(values=(0.2, 0.8), rows=2, columns=2))
+    >>> parts = [screen(layer, spec, part) for part in ((0, 8), (8, 16))]
+    >>> merged(parts, spec.n_top).n_patterns == screen(layer, spec).n_patterns
+    True
+    """
     indices, responses, before = (
         np.concatenate([getattr(part, f"top_{name}") for part in parts], axis=1)
         for name in ("indices", "responses", "preactivations")

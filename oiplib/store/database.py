@@ -40,6 +40,12 @@ class Store(Reader):
     ------
     OipError
         If the database doesn't exist, can't be opened or written, or isn't one of ours.
+
+    Examples
+    --------
+    >>> store = Store("sqlite://", create=True)  # in memory
+    >>> store.oips(OipFilter(best=True)), store.networks()
+    EXPECT
     """
 
     def __init__(self, target: str | os.PathLike[str] | None = None, create: bool = False) -> None:

@@ -55,6 +55,11 @@ class OipFilter:
         One of `ORDERS`; by map and loss where None.
     limit
         How many at most.
+
+    Examples
+    --------
+    >>> OipFilter(maps=(3, 4), best=True).prior is None
+    True
     """
 
     maps: Sequence[int] | None = None

@@ -47,6 +47,11 @@ class Summary:
         Maps that were searched and have no OIP.
     n_oips
         How many OIPs the maps have.
+
+    Examples
+    --------
+    >>> Summary(0.9943, {"fluctuation": [0, 2]}, [1], 5).text
+    EXPECT
     """
 
     accuracy: float | None

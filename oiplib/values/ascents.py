@@ -51,6 +51,11 @@ class AscentSpec(Spec):
         ``constant``, or ``cosine``: `epsilon` falls to 0 along half a cosine.
     prior
         What the image is led to look like on its way; nothing by default.
+
+    Examples
+    --------
+    >>> AscentSpec(90, 0.8, schedule="cosine").to_json()
+    '{"epsilon":0.8,"kind":"AscentSpec","n_epochs":90,"schedule":"cosine"}'
     """
 
     n_epochs: int = 600
@@ -90,7 +95,14 @@ class AscentSpec(Spec):
 
 @dataclass(frozen=True)
 class ClimbSpec(Spec):
-    """Ascents one after the other, each from where the one before ended."""
+    """Ascents one after the other, each from where the one before ended.
+
+    Examples
+    --------
+    >>> climb = ClimbSpec((AscentSpec(11, objective="pre-activation"), AscentSpec(91)))
+    >>> [stage.n_epochs for stage in climb.stages]
+    [11, 91]
+    """
 
     stages: tuple[AscentSpec, ...]
 

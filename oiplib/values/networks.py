@@ -35,6 +35,11 @@ class CnnSpec(Spec):
     weights_seed, order_seed
         Seeds of the initial weights and of the order of the training images, apart from
         each other, so that either can be varied alone.
+
+    Examples
+    --------
+    >>> CnnSpec().maps, CnnSpec(weights_seed=1).replace(epochs=3).epochs
+    ((32, 64, 128), 3)
     """
 
     dataset: str = "mnist"

@@ -261,6 +261,13 @@ class Function(Term):
     function
         Of a tensor (n, height, width, maps), or (n, units); gives a tensor (n,), made of
         TensorFlow's operations, so that it has a gradient.
+
+    Examples
+    --------
+    >>> def middle(activations):
+    ...     return activations[:, 4, 4, 0]
+    >>> str(Function("conv", middle))
+    EXPECT
     """
 
     function: Callable[[Any], Any]

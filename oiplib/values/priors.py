@@ -48,6 +48,11 @@ class Prior(Text):
         Weight of the square of the pixels' distance from the middle of the inputs.
     colours
         Whether the gradient's channels are mixed as the colours of photographs correlate.
+
+    Examples
+    --------
+    >>> str(Prior(smooth=1, jitter=1))
+    'smooth(1) + jitter(1)'
     """
 
     smooth: float = 0.0
@@ -152,37 +157,79 @@ USUAL = {
 
 
 def Smooth(p: float = 1.0) -> Prior:
-    """Coarse structure grows first: the gradient is filtered by 1/f^p before each step."""
+    """Coarse structure grows first: the gradient is filtered by 1/f^p before each step.
+
+    Examples
+    --------
+    >>> str(Smooth(2))
+    'smooth(2)'
+    """
     return Prior(smooth=p)
 
 
 def Jitter(pixels: int = 1) -> Prior:
-    """Each step rolls the image by a random number of pixels, at most so many."""
+    """Each step rolls the image by a random number of pixels, at most so many.
+
+    Examples
+    --------
+    >>> str(Jitter(2))
+    'jitter(2)'
+    """
     return Prior(jitter=pixels)
 
 
 def Scaling(share: float = 0.05) -> Prior:
-    """Each step changes the image's size by a random share, at most so much."""
+    """Each step changes the image's size by a random share, at most so much.
+
+    Examples
+    --------
+    >>> str(Scaling(0.1))
+    'scaling(0.1)'
+    """
     return Prior(scaling=share)
 
 
 def Rotation(degrees: float = 5.0) -> Prior:
-    """Each step turns the image by a random angle, at most so many degrees."""
+    """Each step turns the image by a random angle, at most so many degrees.
+
+    Examples
+    --------
+    >>> str(Rotation(3))
+    'rotation(3)'
+    """
     return Prior(rotation=degrees)
 
 
 def TotalVariation(weight: float = 0.1) -> Prior:
-    """Differences between neighbouring pixels cost something."""
+    """Differences between neighbouring pixels cost something.
+
+    Examples
+    --------
+    >>> str(TotalVariation(0.2))
+    'variation(0.2)'
+    """
     return Prior(variation=weight)
 
 
 def L2(weight: float = 0.1) -> Prior:
-    """Pixels far from the middle of the inputs cost something."""
+    """Pixels far from the middle of the inputs cost something.
+
+    Examples
+    --------
+    >>> str(L2(0.2))
+    'l2(0.2)'
+    """
     return Prior(l2=weight)
 
 
 def Colours() -> Prior:
-    """Channels change together as the colours of photographs do; for images with three."""
+    """Channels change together as the colours of photographs do; for images with three.
+
+    Examples
+    --------
+    >>> str(Colours())
+    'colours'
+    """
     return Prior(colours=True)
 
 

@@ -34,6 +34,12 @@ class TrialSpec(Spec):
     keeps_oips
         Whether what they find is kept. If not, only the losses are, those of the starts and
         those at the end.
+
+    Examples
+    --------
+    >>> trials = TrialSpec(n_trials=4)
+    >>> trials.n_trials, trials.ascent.n_epochs
+    (4, 600)
     """
 
     fluctuation: FluctuationSpec = field(default_factory=FluctuationSpec)
@@ -82,6 +88,11 @@ class ScreeningSpec(Spec):
         Powers of ten between which the histogram of the responses lies.
     n_bins
         Classes of the histogram in each decade.
+
+    Examples
+    --------
+    >>> ScreeningSpec(GridSpec(values=(0.2, 0.8)), n_top=8).grid.n_patterns
+    512
     """
 
     grid: GridSpec = field(default_factory=GridSpec)
@@ -115,6 +126,11 @@ class RungSpec(Spec):
         How many starts of each map climb it, the best of the rung before; 0 for all.
     ascent
         How they climb it.
+
+    Examples
+    --------
+    >>> RungSpec(32, AscentSpec(21, 0.8)).n_starts
+    32
     """
 
     n_starts: int
@@ -172,6 +188,13 @@ class ScanSpec(Spec):
     responding
         Whether all starts of a race are drawn at random, from the patterns to which the map
         responds: by such starts a selection can be judged.
+
+    Examples
+    --------
+    >>> [rung.n_starts for rung in ScanSpec().rungs]
+    [96, 32, 8]
+    >>> [rung.n_starts for rung in ScanSpec(strategy="article").rungs]
+    [0, 8]
     """
 
     grid: GridSpec = field(default_factory=GridSpec)

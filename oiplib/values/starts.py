@@ -37,6 +37,12 @@ class FluctuationSpec(Spec):
         At which epoch of the ascent each grid joins the image; 0 for those of the start. Empty if
         all are in the start, which is the articles' ``strategy = 0``. Our reading of their
         ``li_epochs``, which they don't explain.
+
+    Examples
+    --------
+    >>> coarse = FluctuationSpec(factors=(1, 0, 0, 0), seed=7)
+    >>> coarse.sha256 == FluctuationSpec(seed=7).sha256
+    False
     """
 
     grids: tuple[tuple[int, int], ...] = ((3, 3), (7, 7), (14, 14), (28, 28))
@@ -96,6 +102,11 @@ class GridSpec(Spec):
     rows, columns
         Cells of the grid. ``i`` written in base ``len(values)`` gives the cells of pattern
         ``i``, row by row, the most significant place first.
+
+    Examples
+    --------
+    >>> GridSpec(values=(0, 0.5, 1), rows=3, columns=3).n_patterns
+    19683
     """
 
     values: tuple[float, ...] = (0.2, 0.5, 0.8)
@@ -123,7 +134,13 @@ class GridSpec(Spec):
 
 @dataclass(frozen=True)
 class FluctuationStart(Spec):
-    """The start that a map is shown in one trial; its origin is ``fluctuation``."""
+    """The start that a map is shown in one trial; its origin is ``fluctuation``.
+
+    Examples
+    --------
+    >>> str(FluctuationStart(FluctuationSpec(), map=120, trial=2))
+    'fluctuation, seed 0, map 120, trial 2'
+    """
 
     origin: ClassVar[str] = "fluctuation"
     fluctuation: FluctuationSpec
@@ -152,6 +169,11 @@ class PatternStart(Spec):
         Deviation of the noise that is put on the pattern, which has a deviation of 1 itself.
     seed
         Of the noise, a stream for each pattern; 0 where there is none.
+
+    Examples
+    --------
+    >>> str(PatternStart(GridSpec(), index=4711))
+    'pattern 4711 of 3^(3x3)'
     """
 
     origin: ClassVar[str] = "pattern"

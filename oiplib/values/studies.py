@@ -43,6 +43,12 @@ class StudySpec(Spec):
         The restarts by which is judged whether OIPs are unique.
     compared
         Fewer restarts, by which priors and trainings are compared.
+
+    Examples
+    --------
+    >>> spec = StudySpec.of(seed=3)
+    >>> spec.cnn.weights_seed, spec.replace(layer="Conv2D_2").layer
+    (3, 'Conv2D_2')
     """
 
     cnn: CnnSpec = field(default_factory=CnnSpec)

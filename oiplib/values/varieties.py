@@ -32,6 +32,11 @@ class ReactionSpec(Spec):
     data
         SHA-256 of a data set that was joined to the network; empty for the one that the network
         was trained on, which is part of its training.
+
+    Examples
+    --------
+    >>> ReactionSpec().kind, ReactionSpec(FluctuationSpec(seed=3)).kind
+    ('data', 'fluctuation')
     """
 
     random: FluctuationSpec | None = None
@@ -82,6 +87,11 @@ class NullSpec(Spec):
         Share of the null's pairs that stay below the threshold, in (0, 1].
     n_classes
         Equal classes from 0 to 1 in which similarities are counted.
+
+    Examples
+    --------
+    >>> NullSpec(n_starts=16).quantile
+    0.99
     """
 
     fluctuation: FluctuationSpec = field(default_factory=FluctuationSpec)
@@ -132,6 +142,11 @@ class VarietySpec(Spec):
         From how many restarts of each pattern ascents are kept away.
     n_images
         Of how many patterns, the commonest first, an image is kept.
+
+    Examples
+    --------
+    >>> VarietySpec(n_starts=16).null == NullSpec(n_starts=16)
+    True
     """
 
     fluctuation: FluctuationSpec = field(default_factory=FluctuationSpec)
@@ -195,6 +210,11 @@ class CorrespondenceSpec(Spec):
         How many of the test images are shown, the first ones; None for all.
     n_searched
         For how many of the untrained networks OIPs are searched, the first ones.
+
+    Examples
+    --------
+    >>> CorrespondenceSpec(n_images=1000).untrained
+    (1, 2)
     """
 
     scan: ScanSpec = field(default_factory=lambda: ScanSpec().compared())
@@ -239,6 +259,11 @@ class ConditionSpec(Spec):
     noise, n_noisy
         Deviation of the noise that is put on it, in units of an image's own (of a quarter of the
         range where a network takes one), and how many noisy copies there are.
+
+    Examples
+    --------
+    >>> ConditionSpec(moves=(1e-3,)).n_draws
+    8
     """
 
     moves: tuple[float, ...] = (1e-7, 1e-3)
