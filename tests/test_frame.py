@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -280,3 +281,24 @@ def test_signs_are_drawn_without_an_icon_font(browser, served):
     )
     assert len(signs) >= 3
     assert all(width >= 8 and "svg" in mask for width, mask in signs)
+
+
+def test_plain_sphinx_builds_the_sources(built, tmp_path):
+    """Without Jupyter Book: should that stop working, the sources stay."""
+    names = ["glossary.md", "values.md", "02-fluctuations.ipynb", "maps/map-007.ipynb"]
+    source = tmp_path / "source"
+    for name in names:
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        kind = "notebooks" if name.endswith(".ipynb") else "source"
+        shutil.copyfile(book.check_site(built) / kind / name, target)
+    contents = "\n".join(["# Pages", "", "```{toctree}", *names, "```", ""])
+    (source / "index.md").write_text(contents)
+    extensions = "myst_nb,sphinx.ext.autodoc,sphinx.ext.napoleon,sphinx_design,sphinx_togglebutton"
+    settings = {"extensions": extensions, "nb_execution_mode": "off", "html_theme": "basic"}
+    options = [part for name, value in settings.items() for part in ("-D", f"{name}={value}")]
+    command = [sys.executable, "-m", "sphinx", "-q", "-C", "-b", "html", *options]
+    subprocess.run([*command, str(source), str(tmp_path / "site")], check=True, capture_output=True)
+    for name, heading in zip(names, ("Words", "Python: values", "", "Map 7"), strict=True):
+        page = (tmp_path / "site" / name).with_suffix(".html").read_text()
+        assert heading in BeautifulSoup(page, "html.parser").h1.text
