@@ -41,10 +41,13 @@ import numpy as np
 
 from oiplib import Cluster, GridSpec, Study
 from oiplib.progress import SILENT
-from oiplib.publish import book
+from oiplib.publish import book, notebooks
 from oiplib.study import networks
 from oiplib.study.chapters import NOTEBOOKS, needs_of
+from oiplib.study.comparing import compare
 from oiplib.study.executors import Here, Workers
+from oiplib.study.questions import earlier_layers
+from oiplib.study.trainings import correspondence_spec, trainings
 from oiplib.study.units import Subject, Unit
 from oiplib.values import rungs_of
 
@@ -65,8 +68,14 @@ TOGETHER = {
 #: Then the selection was judged on so many maps, and twice as many starts as race climbed.
 N_SELECTION_MAPS = 24
 
-#: A stage that the main job doesn't have any more, for the comparison.
+#: Chapters that there were none of then.
+NEW = ("legible", "reproduction", "trust")
+
+#: Stages that the main job doesn't have: what is done otherwise now, as it was done then, and a
+#: part of a stage that stands for it. Then two untrained networks were compared with.
 AS_THEN = "selection as then"
+COMPARING, COMPARING_AS_THEN = "comparing", "comparing as then"
+N_UNTRAINED_THEN = 2
 
 #: How the main job tells what it has done.
 STAGE = re.compile(r"(\w+) .*\((\d+) s\)")
@@ -161,8 +170,16 @@ def note_units(folder: Path) -> None:
 
     for need in needs_of(NOTEBOOKS):
         note(need.name, partial(need.compute, study, study.check_maps()))
+    executed = folder / "site.work" / "notebooks"
+    executed.mkdir(parents=True, exist_ok=True)
+    (executed.parent / book.MARKER).touch()
+    note("new chapters", lambda: notebooks.run(study, executed, NEW, is_prepared=True))
     note("book", lambda: book.build(study, folder / "site", is_prepared=True))
     note(AS_THEN, lambda: judge_as_then(study))
+    note(COMPARING, lambda: compare_again(study, {}))
+    fewer = range(1, N_UNTRAINED_THEN + 1)
+    as_then = {"untrained": tuple(fewer), "n_searched": N_UNTRAINED_THEN}
+    note(COMPARING_AS_THEN, lambda: compare_again(study, as_then))
 
 
 def judge_as_then(study: Study) -> str:
@@ -175,6 +192,15 @@ def judge_as_then(study: Study) -> str:
         scan = study.spec.scan.replace(strategy="race", rungs=tuple(rungs), n_oips=0)
         n_new += len(study.search(scan, sorted(maps.tolist()), "Selection as then"))
     return f"{n_new} searches"
+
+
+def compare_again(study: Study, changes: dict[str, Any]) -> str:
+    """Compare the trainings, whose OIPs are stored, once more, and store nothing."""
+    by_network = [[*reversed(earlier_layers(each)), each] for each in trainings(study)]
+    for of_layer in zip(*by_network, strict=True):
+        spec = correspondence_spec(of_layer[0]).replace(**changes)
+        compare(of_layer, spec, [each.oips(best=True) for each in of_layer])
+    return f"{len(by_network[0])} layers"
 
 
 def note_before(checkout: Path, folder: Path) -> None:
@@ -211,7 +237,8 @@ def then_and_now(stages: Sequence[dict[str, Any]], before: dict[str, Any]) -> li
     for stage in stages:
         now[TOGETHER.get(stage["name"], stage["name"])] += stage["seconds"]
     whole, as_then = sum(then.values()), now.pop(AS_THEN)
-    same = sum(as_then if name == "selection" else now[name] for name in then)
+    saved = now.pop(COMPARING) - now.pop(COMPARING_AS_THEN)
+    same = sum(as_then if name == "selection" else now[name] for name in then) - saved
     lines = [
         "## The main job from nothing",
         "",
@@ -226,6 +253,9 @@ def then_and_now(stages: Sequence[dict[str, Any]], before: dict[str, Any]) -> li
         lines.append(f"| {name} | {was} | {now[name] / whole:.3f} |")
         if name == "selection":
             lines.append(f"| the same ascents as then | {was} | {as_then / whole:.3f} |")
+        if name == TOGETHER["networks"]:
+            fewer = (now[name] - saved) / whole
+            lines.append(f"| with as many untrained networks as then | {was} | {fewer:.3f} |")
     return [
         *lines,
         f"| **the stages of then** | **1** | **{same / whole:.2f}** |",
@@ -327,7 +357,8 @@ def report(
 ) -> str:
     """The page."""
     compared = then_and_now(stages, before)
-    stages = [stage for stage in stages if stage["name"] != AS_THEN]
+    besides = (AS_THEN, COMPARING, COMPARING_AS_THEN)
+    stages = [stage for stage in stages if stage["name"] not in besides]
     by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for stage in stages:
         for unit in stage["units"]:
