@@ -164,11 +164,10 @@ def finished(once, tiny_study, tmp_path_factory, copied):
 
 @pytest.fixture(scope="session")
 def reference(once):
-    """The committed database in the schema of today, for all workers; nobody may change it."""
+    """A copy of the committed database, for all workers; nobody may change it."""
 
     def make(path):
         shutil.copyfile(REFERENCE, path)
-        Store(path).close()
 
     return once("reference.db", make)
 

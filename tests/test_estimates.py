@@ -38,6 +38,29 @@ def test_maps_may_have_different_numbers_of_values():
     assert estimate.n == 2
 
 
+def one_by_one(of_maps, statistic, seed):
+    """The ends of the interval, each draw of maps joined and asked by itself."""
+    parts = [np.atleast_1d(values) for values in of_maps if np.size(values)]
+    draws = np.random.default_rng(seed).integers(0, len(parts), (2000, len(parts)))
+    drawn = [statistic(np.concatenate([parts[i] for i in of_draw])) for of_draw in draws]
+    return tuple(np.nanquantile(drawn, (0.025, 0.975)).astype(float))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("statistic", [np.median, np.mean, np.nanmedian, np.max])
+@pytest.mark.parametrize("lengths", ["one", "equal", "ragged", "missing"])
+def test_the_interval_is_that_of_draws_asked_one_by_one(statistic, lengths, dtype):
+    """However it is computed: the same draws, and to the last bit the same ends."""
+    rng = np.random.default_rng(5)
+    n_of = {"one": [1] * 31, "equal": [4] * 31}.get(lengths, rng.integers(0, 6, 31))
+    of_maps = [rng.normal(size=n).round(2).astype(dtype) for n in n_of]
+    if lengths == "missing":
+        of_maps[3] = np.array([np.nan, 1, 2], dtype)
+    estimate = over_maps(of_maps, statistic, seed=3)
+    ends = (estimate.low, estimate.high)
+    np.testing.assert_array_equal(ends, one_by_one(of_maps, statistic, 3))
+
+
 def test_an_answer_says_what_it_stands_on():
     one = Answer(share([True, False]), (0.5,)).text()
     assert one.endswith("of one training)")

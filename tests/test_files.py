@@ -113,7 +113,7 @@ def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path):
         (folder / "thesis.txt").write_text(OWN)
     write(str(tmp_path / "file"), lambda file: file.write(b"new"))
     assert not left.exists()
-    left.mkdir()  # and by an upgrade
+    left.mkdir()  # and by who asks for a folder alone
     with scratch_in(tmp_path):
         assert not left.exists()
     assert [(folder / "thesis.txt").read_text() for folder in others] == [OWN] * 3

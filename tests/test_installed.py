@@ -36,15 +36,12 @@ def wheel(once):
 
 
 def run(wheel, folder, *args):
-    """The command line of the wheel, in an empty folder, with an empty home and no cache."""
+    """The command line of the wheel, in an empty folder."""
     folder.mkdir()
-    kept = {
-        name: os.environ[name] for name in ("PATH", "OIP_DATA", "OIP_CACHE") if name in os.environ
-    }
     return subprocess.run(
         [sys.executable, "-m", "oiplib", *args],
         cwd=folder,
-        env={**kept, "HOME": str(folder), "PYTHONPATH": str(wheel)},
+        env={**os.environ, "PYTHONPATH": str(wheel)},
         capture_output=True,
         text=True,
     )
@@ -68,7 +65,7 @@ def test_the_wheel_holds_the_package_and_its_templates(wheel):
     assert "MIT" in metadata["License-Expression"]
 
 
-def test_the_source_can_be_tested_where_it_is_unpacked(tmp_path):
+def test_the_source_holds_what_make_needs(tmp_path):
     with tarfile.open(built(tmp_path, "sdist")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {"pyproject.toml", "README.md", "LICENSE", "Makefile", "requirements.lock", "oip.db"}
@@ -82,7 +79,7 @@ def test_the_wheel_works_without_the_checkout(wheel, tmp_path):
     assert done.stdout.startswith("oip, version ")
     refused = run(wheel, tmp_path / "other", "query")
     assert refused.returncode == 1
-    assert "there is no database oip.db" in refused.stderr or "oip.db" in refused.stderr
+    assert "there is no database oip.db" in refused.stderr
 
 
 @pytest.mark.slow

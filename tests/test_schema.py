@@ -39,6 +39,20 @@ def test_a_schema_of_another_number_is_refused(copy, number, message):
     assert copy.read_bytes() == before
 
 
+@pytest.mark.parametrize("create", [False, True])
+def test_a_refused_file_stays_in_the_mode_that_it_has(copy, create):
+    """A downloaded file has no log beside it; to read it for the refusal makes none."""
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '11'")
+        connection.commit()
+        connection.execute("PRAGMA journal_mode = DELETE")
+    before = copy.read_bytes()
+    assert before[18:20] == b"\1\1"
+    with pytest.raises(OipError, match=r"before 1\.0"):
+        Store(copy, create=create)
+    assert copy.read_bytes() == before
+
+
 def test_a_schema_from_before_there_were_numbers_is_refused(copy, oip_here):
     with closing(sqlite3.connect(copy)) as connection, connection:
         connection.execute("DROP TABLE alembic_version")

@@ -135,7 +135,7 @@ def over_maps(
     joined = np.concatenate(parts)
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, len(parts), (_DRAWS if len(parts) >= _LEAST else 0, len(parts)))
-    drawn: Sequence[float] | np.ndarray
+    drawn: Sequence[float | np.floating] | np.ndarray
     if joined.ndim == 1 and len(joined) == len(parts) and statistic in _BY_ROW:
         drawn = statistic(joined[draws], axis=1)  # type: ignore[call-arg]
     elif joined.ndim == 1 and statistic is np.median and not np.isnan(joined).any():
@@ -150,7 +150,7 @@ def over_maps(
     return Estimate(value, float(low), float(high), len(parts))
 
 
-def _medians(values: np.ndarray, maps: np.ndarray, draws: np.ndarray) -> list[float]:
+def _medians(values: np.ndarray, maps: np.ndarray, draws: np.ndarray) -> list[np.floating]:
     """The median of all values of the maps that are drawn: sorted once, then counted.
 
     Parameters
@@ -165,7 +165,7 @@ def _medians(values: np.ndarray, maps: np.ndarray, draws: np.ndarray) -> list[fl
     for drawn in draws:
         up_to = np.cumsum(np.bincount(drawn, minlength=draws.shape[1])[maps])
         middle = np.searchsorted(up_to, [(up_to[-1] - 1) // 2, up_to[-1] // 2], side="right")
-        medians.append(float(np.mean(values[middle])))
+        medians.append(np.mean(values[middle]))
     return medians
 
 

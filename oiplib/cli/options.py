@@ -26,11 +26,16 @@ ID = click.IntRange(0, 2**63 - 1)
 
 
 class Finite(click.types.FloatParamType):
-    """A number that is neither infinite nor none at all."""
+    """A number that is neither infinite nor none at all, nor below the least one."""
+
+    def __init__(self, least: float = -math.inf) -> None:
+        self.least = least
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The number; a usage error if it isn't finite."""
+        """The number; a usage error if it isn't one of these."""
         number = super().convert(value, param, ctx)
+        if number < self.least:
+            self.fail(f"{value} is below {self.least:g}.", param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is no finite number.", param, ctx)
         return number

@@ -111,6 +111,7 @@ def run(
     """
     needs_of(names)  # an error for a name that no template has
     check_target(out, "folder")
+    os.environ.pop(PREPARED, None)  # of the kernel from which we are called, if we are
     if not is_prepared:
         prepare(study, names, maps)
     todo = [job for job in _jobs(study, out, names, maps) if not _is_done(job)]

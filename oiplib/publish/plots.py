@@ -38,7 +38,7 @@ _PANEL = 3.3
 
 # From so many times the smallest number on, a logarithmic axis has numbers of our own; powers of
 # ten alone.
-_FEW, _MANY = 5, 200
+_FEW, _MANY = 5, 50
 
 # So many classes get a bar or a line with their name, in lines of so many letters, at most three.
 _MOST_NAMES = 12
@@ -388,9 +388,10 @@ def reactions(
     names
         Names of the classes.
     """
-    # Room for five digits on the left: to look for what is needed takes as long as to draw.
-    of_patterns = Figure(figsize=(_PANEL, 2.7), dpi=DPI)
-    of_patterns.subplots_adjust(left=0.23, right=0.97, bottom=0.19, top=0.83)
+    # Room for the digits on the left. To let the figure look for it takes as long as to draw it.
+    of_patterns = Figure(figsize=(_PANEL, 2.7), dpi=DPI, layout="none")
+    left = 0.13 + 0.02 * len(f"{counts.max()}")
+    of_patterns.subplots_adjust(left=left, right=0.97, bottom=0.19, top=0.83)
     _draw_histogram(_plain_axes(of_patterns), edges, counts, n_silent)
     filled = np.flatnonzero(counts)
     between = (

@@ -1,7 +1,7 @@
 """Arrays in database columns: NumPy's own ``.npy`` bytes by zlib, with declared type and axes.
 
 The format can't carry code (pickle is refused), and Python reads it without us:
-``np.load(io.BytesIO(zlib.decompress(value)))``. Older databases hold some arrays without zlib.
+``np.load(io.BytesIO(zlib.decompress(value)))``.
 What an array says of itself is compared with what it must be before memory is asked for.
 """
 

@@ -75,7 +75,7 @@ class Connected:
             event.listen(engine, "connect", pragmas)
             event.listen(engine, "begin", begin)
             with engine.connect() as connection:
-                schema.number_of(connection, self.name)
+                schema.has_tables(connection, self.name)
 
     @contextmanager
     def session(self, writes: bool = False) -> Iterator[Session]:

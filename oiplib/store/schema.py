@@ -45,39 +45,34 @@ def prepare(engine: Engine, name: str, create: bool) -> None:
         code, or is a file that holds anything else.
     """
     with engine.connect() as connection:
-        number = number_of(connection, name)
-    if number is None and not create:
+        is_there = has_tables(connection, name)
+    if not is_there and not create:
         raise OipError(f"{name} is empty: fill it with 'oip reproduce'")
-    if number is None:
+    if not is_there:
         with engine.execution_options(writes=True).begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(_POSTGRESQL_LOCK)
-            if number_of(connection, name) is None:  # else another process was faster
+            if not has_tables(connection, name):  # else another process was faster
                 _make(connection)
-    elif number != NUMBER:
-        raise OipError(
-            f"{name} was made by an oiplib before 1.0 (its schema is {number}, this one's "
-            f"{NUMBER}): move it away and make it anew, with 'oip reproduce' or the commands that "
-            "made it; the oiplib that made it still opens it"
-        )
     elif engine.dialect.name == "sqlite":
         with engine.connect() as connection:
             check_layout(connection, name, _expected())
 
 
-def number_of(connection: Connection, name: str) -> str | None:
-    """The number of a database's schema; None if it has no tables.
+def has_tables(connection: Connection, name: str) -> bool:
+    """Whether a database has our tables, of today's schema, or none at all.
 
     Raises
     ------
     OipError
-        If it is somebody else's, damaged, or newer than this code.
+        If it is somebody else's, damaged, or of another schema.
     """
     tables = set(inspect(connection).get_table_names())
     if not tables:
-        return None
+        return False
     if not tables >= _FIRST_TABLES:
         raise OipError(f"{name} is a database, but not one of oiplib's: name another")
+    number: object = "before 5"  # the first ones had none
     if "alembic_version" in tables:
         if connection.dialect.name == "sqlite":
             check_version_table(connection, name, _VERSION_TABLE)
@@ -90,8 +85,13 @@ def number_of(connection: Connection, name: str) -> str | None:
                 f"{name} was made by a newer oiplib (its schema is {number}, this one's {NUMBER}): "
                 "upgrade oiplib"
             )
-        return number
-    return "before 5"  # the first ones had none
+    if number != NUMBER:
+        raise OipError(
+            f"{name} was made by an oiplib before 1.0 (its schema is {number}, this one's "
+            f"{NUMBER}): move it away and make it anew, with 'oip reproduce' or the commands that "
+            "made it; the oiplib that made it still opens it"
+        )
+    return True
 
 
 def _make(connection: Connection) -> None:

@@ -218,9 +218,10 @@ def prepare(study: Study, names: str | Iterable[str] = NOTEBOOKS, maps: Maps = N
         If there is no such chapter, or no such map.
     """
     indices = study.check_maps(maps)
+    needs = needs_of([names] if isinstance(names, str) else names)
     if os.environ.get(PREPARED):
         return indices
-    for need in needs_of([names] if isinstance(names, str) else names):
+    for need in needs:
         need.compute(study, indices)
     return indices
 

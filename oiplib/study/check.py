@@ -290,7 +290,7 @@ def _oip(row: Oip) -> Iterator[str]:
     if row.stop_reason not in STOP_REASONS or (row.stop_reason == "converged" and not may_converge):
         yield f"it can't have ended by {str(row.stop_reason)[:40]!r}"
     yield from _target(row)
-    yield from _made_by(row, "derive", "compare")
+    yield from _made_by(row, "derive")
     yield from _found(row)
     if not may_take(stages_of(row.spec), row.steps, row.stop_reason):
         yield f"it took {row.steps} steps, and its ascents have {n_steps}"
@@ -324,7 +324,7 @@ def _scan(row: Scan) -> Iterator[str]:
         yield "its rungs are missing"
     if [rung.number for rung in row.rungs] != list(range(len(row.rungs))):
         yield "its rungs aren't numbered from 0 on"
-    yield from _made_by(row, "derive", "select", "compare")
+    yield from _made_by(row, "derive", "select")
     if any(rung.steps < 0 for rung in row.rungs):
         yield "a rung of it took less than no steps"
     most = spec.n_trials if isinstance(spec, TrialSpec) else spec.grid.n_patterns
@@ -385,7 +385,7 @@ def _screening(row: Screening) -> Iterator[str]:
         yield "it isn't part of a grid"
     if not row.n_reacting.max(initial=0) <= row.n_patterns <= row.last - row.first:
         yield f"it says that it showed {row.n_patterns} patterns"
-    yield from _made_by(row, "screen", "derive", "compare")
+    yield from _made_by(row, "screen", "derive")
     # Another processor's logarithm differs in the last bit.
     edges = histogram_edges(spec)
     if row.edges.shape != edges.shape or not np.allclose(row.edges, edges, rtol=1e-12, atol=0):

@@ -21,10 +21,10 @@ _PACKAGES = ("oiplib", "tensorflow", "keras", "numpy", "sqlalchemy")
 #: What is kept of an error, in characters.
 LONGEST_ERROR = 500
 
-#: What a run may do; older versions compared trainings by a run of its own.
+#: What a run may do.
 KINDS = (
     *("train", "import", "screen", "derive", "select", "react"),
-    *("null", "restart", "correspond", "compare", "trust"),
+    *("null", "restart", "correspond", "trust"),
 )
 
 
@@ -70,7 +70,8 @@ def package_versions() -> dict[str, str | None]:
 @cache
 def code_sha256() -> str:
     """A hash of the package's source, and of the versions that results hang on."""
-    digest = hashlib.sha256(repr(sorted(package_versions().items())).encode())
+    others = {name: of for name, of in package_versions().items() if name != "oiplib"}
+    digest = hashlib.sha256(repr(sorted(others.items())).encode())
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

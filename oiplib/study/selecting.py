@@ -1,6 +1,6 @@
 """Is the selection any good? Asked of every training, with both ways to go on after ten steps.
 
-For all maps a few starts, drawn from the patterns to which the map responds, climb to the end;
+For many maps a few starts, drawn from the patterns to which the map responds, climb to the end;
 none is dropped. So it shows which of them a selection after ten steps would have missed. The same
 ascents are repeated from starts that are moved by rounding alone: what ends otherwise then, no
 selection can foresee.
