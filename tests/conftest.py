@@ -28,7 +28,6 @@ from oiplib import (
     LayerMaps,
     RungSpec,
     ScanSpec,
-    Store,
     Study,
     StudySpec,
     TrialSpec,

@@ -1,9 +1,9 @@
 """Kernels that begin with the heavy packages loaded, each in its own fresh process.
 
 Starting Python, TensorFlow and IPython takes seconds, and most notebooks need less time for
-their work. So one process imports these packages, draws once, and does nothing else. When a notebook
-begins, that process is forked: the copy is the notebook's kernel. Nothing that a notebook does reaches
-another one.
+their work. So one process imports these packages, draws once, and does nothing else. When a
+notebook begins, that process is forked: the copy is the notebook's kernel. Nothing that a notebook
+does reaches another one.
 """
 
 from __future__ import annotations
