@@ -11,7 +11,7 @@ class OipError(Exception):
     ...     Store("nowhere.db")
     ... except OipError as error:
     ...     print(type(error).__name__)
-    EXPECT
+    OipError
     """
 
 
@@ -25,5 +25,5 @@ class InputError(OipError, ValueError):
     ...     GridSpec(rows=0)
     ... except InputError as error:
     ...     print(error)
-    EXPECT
+    rows must be at least 1, not 0
     """

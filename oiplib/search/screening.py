@@ -81,7 +81,7 @@ def screen(
     >>> layer = LayerMaps(keras.Model(image, conv(image)), "conv")
     >>> screening = screen(layer, ScreeningSpec(GridSpec(values=(0.2, 0.8), rows=2, columns=2)))
     >>> screening.n_patterns, screening.top_indices.shape[0]
-    EXPECT
+    (14, 2)
     """
     total, edges = None, histogram_edges(spec)
     seen, last = part or (0, spec.grid.n_patterns)

@@ -44,8 +44,8 @@ class Store(Reader):
     Examples
     --------
     >>> store = Store("sqlite://", create=True)  # in memory
-    >>> store.oips(OipFilter(best=True)), store.networks()
-    EXPECT
+    >>> store.networks(), store.oip_ids()
+    ([], [])
     """
 
     def __init__(self, target: str | os.PathLike[str] | None = None, create: bool = False) -> None:

@@ -267,7 +267,7 @@ class Function(Term):
     >>> def middle(activations):
     ...     return activations[:, 4, 4, 0]
     >>> str(Function("conv", middle))
-    EXPECT
+    'conv:middle()'
     """
 
     function: Callable[[Any], Any]
