@@ -114,8 +114,6 @@ def test_quiet_leaves_out_notes_and_comes_to_an_end(oip_here, db, caplog):
 
 FILTERS = {
     ("--stop-reason", "n_epochs"): lambda row: row["stop_reason"] == "n_epochs",
-    ("--least", "0.5"): lambda row: row["loss"] >= 0.5,
-    ("--largest", "0.5"): lambda row: row["loss"] <= 0.5,
     ("--start", "1"): lambda row: 1 in (row["start"].get("trial"), row["start"].get("index")),
     ("--origin", "pattern"): lambda row: row["origin"] == "pattern",
 }
@@ -127,6 +125,14 @@ def test_query_shows_what_a_filter_lets_through(oip_here, db, tiny_study, asked)
     expected = {row["id"] for row in tiny_study.rows() if FILTERS[asked](row)}
     assert {row["id"] for row in rows} == expected
     assert expected
+
+
+def test_query_bounds_the_loss(oip_here, db, tiny_study):
+    losses = sorted(row["loss"] for row in tiny_study.rows())
+    low, high = losses[3], losses[-3]
+    asked = ("--least", repr(low), "--largest", repr(high))
+    rows = json.loads(oip_here(*JSON_ROWS, db, *asked, check=0).stdout)
+    assert sorted(row["loss"] for row in rows) == [x for x in losses if low <= x <= high]
 
 
 def test_query_by_spec_and_by_its_beginning(oip_here, db, tiny_study):

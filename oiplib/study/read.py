@@ -50,8 +50,8 @@ class Summary:
 
     Examples
     --------
-    >>> Summary(0.9943, {"fluctuation": [0, 2]}, [1], 5).text
-    '99.43% of the test images right; 5 OIPs; maps with an OIP: 2 (2 by fluctuation); searched without finding one: 1'
+    >>> Summary(None, {"fluctuation": [0, 2]}, [1], 5).text
+    '5 OIPs; maps with an OIP: 2 (2 by fluctuation); searched without finding one: 1'
     """
 
     accuracy: float | None
