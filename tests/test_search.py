@@ -28,6 +28,7 @@ from oiplib.engine.ascent import climb
 from oiplib.engine.patterns import cells_of
 from oiplib.engine.starts import start_images
 from oiplib.engine.tf import keras
+from oiplib.search.scan import units_of
 from oiplib.search.screening import _strongest, histogram_edges, parts_of
 from oiplib.values import stages_of
 
@@ -317,3 +318,15 @@ def test_a_map_to_which_no_pattern_speaks_has_no_responding_start(tmp_path):
     spec = RACE.replace(responding=True, n_oips=0)
     for of_map in scan(layer, spec, [0, 1]):
         assert [len(rung.starts) for rung in of_map.rungs] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("share", [1 / 16, 3 / 32, 3 / 4, 3 / 2, 2])
+def test_groups_leave_few_places_of_two_batches_empty(layer, share):
+    """Two threads climb with a full batch each, however many starts of a batch a map has."""
+    n_starts, places = int(share * layer.batch_size), 2 * layer.batch_size
+    rungs = (RungSpec(n_starts, AscentSpec(3)), RungSpec(n_starts, AscentSpec(3)))
+    groups = units_of(layer, ScanSpec(rungs=rungs), range(12))
+    n_used = min(len(groups[0]) * n_starts, 12 * n_starts)
+    if len(groups) > 1:
+        assert -(-n_used // places) * places <= 1.1 * n_used
+    assert [map for group in groups for map in group] == list(range(12))

@@ -41,6 +41,9 @@ _BATCHES = 32
 # So many batches a group of maps fills, so that as many threads climb side by side.
 _AT_LEAST = 2
 
+# So many sizes of a group are looked at.
+_MORE = 4
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -410,8 +413,13 @@ def _trials_size(layer: Responding, spec: TrialSpec) -> int:
 
 
 def _scan_size(layer: Responding, spec: ScanSpec) -> int:
-    """So many maps are scanned together that even the last rung fills batches for two threads."""
-    return _AT_LEAST * layer.batch_size // max(1, spec.rungs[-1].n_starts)
+    """So many maps are scanned together that even the last rung fills batches for two threads.
+
+    Where few maps do so, some more of them may leave fewer places of the batches empty.
+    """
+    n_starts, places = max(1, spec.rungs[-1].n_starts), _AT_LEAST * layer.batch_size
+    fewest = max(1, places // n_starts)
+    return min(range(fewest, fewest + _MORE), key=lambda n: -(-n * n_starts // places) * places / n)
 
 
 def _groups(maps: np.ndarray, size: int) -> Iterator[np.ndarray]:
