@@ -137,7 +137,7 @@ def over_maps(
     draws = rng.integers(0, len(parts), (_DRAWS if len(parts) >= _LEAST else 0, len(parts)))
     drawn: Sequence[float | np.floating] | np.ndarray
     if joined.ndim == 1 and len(joined) == len(parts) and statistic in _BY_ROW:
-        drawn = statistic(joined[draws], axis=1)  # type: ignore[call-arg]
+        drawn = statistic(joined[draws], axis=1)
     elif joined.ndim == 1 and statistic is np.median and not np.isnan(joined).any():
         drawn = _medians(joined, np.repeat(np.arange(len(parts)), [*map(len, parts)]), draws)
     elif len(joined) == len(parts):
@@ -146,7 +146,7 @@ def over_maps(
         drawn = [statistic(np.concatenate([parts[i] for i in of_draw])) for of_draw in draws]
     value = float(statistic(joined))
     edges = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-    low, high = np.nanquantile(drawn, edges) if len(drawn) else (math.nan, math.nan)
+    low, high = np.nanquantile(np.asarray(drawn), edges) if len(drawn) else (math.nan, math.nan)
     return Estimate(value, float(low), float(high), len(parts))
 
 

@@ -389,7 +389,8 @@ def reactions(
         Names of the classes.
     """
     # Room for the digits on the left. To let the figure look for it takes as long as to draw it.
-    of_patterns = Figure(figsize=(_PANEL, 2.7), dpi=DPI, layout="none")
+    of_patterns = _new(_PANEL, 2.7)
+    of_patterns.set_layout_engine("none")
     left = 0.13 + 0.02 * len(f"{counts.max()}")
     of_patterns.subplots_adjust(left=left, right=0.97, bottom=0.19, top=0.83)
     _draw_histogram(_plain_axes(of_patterns), edges, counts, n_silent)

@@ -127,7 +127,7 @@ def scan(
     >>> layer = LayerMaps(keras.Model(image, conv(image)), "conv")
     >>> found = scan(layer, ScanSpec(GridSpec(values=(0.2, 0.8), rows=2, columns=2)), maps=[0, 1])
     >>> [(of_map.map, len(of_map.rungs)) for of_map in found]
-    [(0, 3), (1, 3)]
+    [(0, 4), (1, 4)]
     """
     map_indices = layer.map_array(maps)
     if spec.strategy == "article":
