@@ -1,7 +1,7 @@
 """Imported last by the process that kernels are copies of: what is slow the first time is done.
 
 Matplotlib looks for its fonts and learns to set formulas; SQLAlchemy gets to know our tables. Each
-page needs both, and does them in a third of the time after that. No thread is started.
+page needs both, and finds both done. No thread is started.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def has_tables(connection: Connection, name: str) -> bool:
 def _make(connection: Connection) -> None:
     Variety.metadata.create_all(connection)  # all tables: `answers` builds upon `tables`
     connection.execute(text(_VERSION_TABLE))
-    _stamp(connection, NUMBER)
+    connection.execute(text("INSERT INTO alembic_version VALUES (:number)"), {"number": NUMBER})
     _make_views(connection)
 
 
@@ -107,11 +107,6 @@ def _expected() -> dict[tuple[str, str], str]:
     with create_engine("sqlite://").begin() as connection:
         _make(connection)
         return layout_of(connection)
-
-
-def _stamp(connection: Connection, number: str) -> None:
-    connection.execute(text("DELETE FROM alembic_version"))
-    connection.execute(text("INSERT INTO alembic_version VALUES (:number)"), {"number": number})
 
 
 def _make_views(connection: Connection) -> None:
