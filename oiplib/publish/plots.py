@@ -181,8 +181,8 @@ def _plain_logarithm(ax: Axes) -> None:
         ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _new(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+def _new(width: float, height: float, layout: str | None = "constrained") -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout)
 
 
 def training(history: dict[str, list[float]]) -> Panels:
@@ -389,8 +389,7 @@ def reactions(
         Names of the classes.
     """
     # Room for the digits on the left. To let the figure look for it takes as long as to draw it.
-    of_patterns = _new(_PANEL, 2.7)
-    of_patterns.set_layout_engine("none")
+    of_patterns = _new(_PANEL, 2.7, layout=None)
     left = 0.13 + 0.02 * len(f"{counts.max()}")
     of_patterns.subplots_adjust(left=left, right=0.97, bottom=0.19, top=0.83)
     _draw_histogram(_plain_axes(of_patterns), edges, counts, n_silent)
