@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oiplib.analysis.estimates import LEVEL, Answer, over_maps, share
+from oiplib.analysis.estimates import LEVEL, Answer, drawn, over_maps, share
 from oiplib.analysis.subspaces import linear_cka, svcca
 
 
@@ -12,6 +12,13 @@ def test_the_interval_of_a_share_holds_the_truth_as_often_as_it_says(truth):
     rng = np.random.default_rng(1)
     estimates = [share(rng.random(128) < truth) for _ in range(400)]
     assert 0.92 <= np.mean([e.low <= truth <= e.high for e in estimates]) <= 0.99
+
+
+def test_a_part_of_the_maps_is_asked_what_the_whole_layer_is():
+    of_all = set(drawn(range(128), 64))
+    for part in (range(40), range(3, 128, 5)):
+        assert of_all.intersection(part) <= set(drawn(part, 30))
+    assert len(of_all) == 64
 
 
 def test_a_share_of_none_and_of_all_is_not_certain():

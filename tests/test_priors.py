@@ -212,6 +212,9 @@ def test_a_prior_is_stored_queried_and_replayed(copy, oip_here):
     assert {oip.map for oip in found} == {0, 1}
     assert {oip.prior for oip in found} == {"smooth(1) + jitter(1)"}
     assert len(study.oips(prior="smooth+jitter", best=True)) == 2
+    # Without a prior the scan keeps several patterns of a map, under one only the best.
+    assert len([oip for oip in found if oip.origin != "fluctuation"]) == 2
+    assert study.spec.scan.n_oips > 1
     assert all(each.same_bytes for each in replay(study.store, [oip.id for oip in found]))
     assert list(problems(study.store)) == []
     of_both = study.store.oips(OipFilter(maps=[0, 1]))

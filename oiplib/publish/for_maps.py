@@ -1,12 +1,13 @@
 """What the pages of all maps show and one pass over the layer gives: computed once for all of them.
 
-A page is made in a kernel of its own, which would need the engine for a few images of one map, or
-all comparisons of trainings for the partners of one. So `run` of `.notebooks` computes both before
-the first page and hands them on in a file.
+A page is made in a kernel of its own, which would need the engine for a few images of one map,
+TensorFlow for a dozen patterns, or all comparisons of trainings for the partners of one. So `run`
+of `.notebooks` computes these before the first page and hands them on in a file.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..engine.patterns import pattern_images
 from ..errors import OipError
 from ..study.answers import stored_comparisons
 from ..study.questions import reaction
@@ -26,6 +28,12 @@ N_IMAGES = 8
 
 #: Where a page finds the file; in the environment of its kernel.
 PLACE = "OIP_FOR_MAPS"
+
+# So many of the coarse patterns that a map likes best are shown on its page. They are handed on
+# where they have so many numbers together; larger ones are made by each page.
+_N_PATTERNS = 12
+_MOST_NUMBERS = 2**26
+_LIKED = "liked-"
 
 
 @dataclass(frozen=True)
@@ -43,17 +51,22 @@ class ForMaps:
         The map of each other training that is matched; -1 where there is none.
     scores : float, (others, maps)
         How well the two suit each other: the correlation of their activations.
+    liked : dict
+        Map -> the coarse patterns that it likes best, (patterns, height, width, channels),
+        standardized. Only of the maps that were asked for.
     """
 
     positions: np.ndarray
     networks: np.ndarray
     partners: np.ndarray
     scores: np.ndarray
+    liked: dict[int, np.ndarray]
 
     def save(self, path: Path) -> None:
-        """Write it into a file."""
+        """Write it into a file, from which a page reads the patterns of its own map only."""
+        arrays = {name: value for name, value in vars(self).items() if name != "liked"}
         with path.open("wb") as file:
-            np.savez(file, **vars(self))
+            np.savez(file, **arrays, **{f"{_LIKED}{m}": of_map for m, of_map in self.liked.items()})
 
 
 def for_maps(study: Study, maps: Sequence[int]) -> ForMaps:
@@ -69,8 +82,27 @@ def for_maps(study: Study, maps: Sequence[int]) -> ForMaps:
     """
     if os.environ.get(PLACE):
         with np.load(os.environ[PLACE], allow_pickle=False) as file:
-            return ForMaps(**file)
-    return ForMaps(_positions(study, maps), *_partners(study))
+            shared = {name: file[name] for name in file.files if not name.startswith(_LIKED)}
+            handed = {m: file[f"{_LIKED}{m}"] for m in maps if f"{_LIKED}{m}" in file}
+        missing = [m for m in maps if m not in handed]
+        return ForMaps(**shared, liked=handed | _liked(study, missing))
+    fits = len(maps) * _N_PATTERNS * math.prod(study.image_shape) <= _MOST_NUMBERS
+    liked = _liked(study, maps if fits or len(maps) == 1 else [])
+    return ForMaps(_positions(study, maps), *_partners(study), liked)
+
+
+def liked_patterns(study: Study, map: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the coarse patterns that a map likes best, and its responses to them."""
+    screening = study.screening()
+    responses = screening.top_responses[map]
+    shown = np.flatnonzero(responses > 0)[:_N_PATTERNS]
+    return screening.top_indices[map][shown], responses[shown]
+
+
+def _liked(study: Study, maps: Sequence[int]) -> dict[int, np.ndarray]:
+    numbers = {map: liked_patterns(study, map)[0] for map in maps}
+    grid, shape = study.spec.scan.grid, study.image_shape
+    return {m: pattern_images(grid, of_map, shape) for m, of_map in numbers.items() if len(of_map)}
 
 
 def _positions(study: Study, maps: Sequence[int]) -> np.ndarray:

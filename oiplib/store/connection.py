@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import URL, NullPool, create_engine, event
@@ -47,7 +49,11 @@ class Connected:
             check_journal(self.name)
         try:
             url = immutable_url(self.url) if self.is_file else self.url
-            self._engine = create_engine(url, json_deserializer=parsed)
+            self._engine = create_engine(
+                url,
+                json_serializer=partial(json.dumps, separators=(",", ":")),
+                json_deserializer=parsed,
+            )
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InputError(f"{self.name} can't be used as a database: {error}") from None
         self.is_sqlite = self._engine.dialect.name == "sqlite"

@@ -26,6 +26,7 @@ from ..values import (
     ScreeningSpec,
     StudySpec,
     TrialSpec,
+    prior_of,
 )
 from . import objectives, rows, screenings
 from .computing import Computing
@@ -186,8 +187,11 @@ class Study(Computing):
         """Article X: the precursor scan; parameters and result as `derive_from_fluctuations`.
 
         Maps that gain little by it are raced again with smaller steps, as scans of their own.
+        Under a prior the best OIP of each map is kept, and no other.
         """
         spec = self.spec.scan if prior is None else self.spec.scan.led_by(prior)
+        if prior_of(prior):
+            spec = spec.replace(n_oips=min(1, spec.n_oips))
         searched = self.search(spec, maps, "Precursor scan")
         if spec.strategy == "race":
             for objective, hard in self._hard_to_excite(spec, maps).items():
