@@ -135,7 +135,19 @@ def _of_row(
     except Exception as error:  # a damaged network raises nearly anything
         yield f"{name}can't be read: {type(error).__name__}: {str(error)[:200]}"
     finally:
+        _forget(session, kind)
+
+
+def _forget(session: Session, kind: type[Any]) -> None:
+    """Drop what was read for a row, but for what the next ones need again: layers and networks.
+
+    Those that come along with a row have no weights; networks that were checked have.
+    """
+    if kind is Network:
         session.expunge_all()
+    for row in list(session):
+        if not isinstance(row, (Layer, Network)) and row in session:  # a scan takes its rungs along
+            session.expunge(row)
 
 
 def _hashes(row: Any) -> Iterator[str]:

@@ -65,9 +65,9 @@ def whole_row(session: Session, kind: type[Any], id: int) -> Any:
 
 
 def _read(session: Session, kind: type[Any], id: int) -> Any:
-    """A row by itself: thousands of them aren't kept by the session, too."""
+    """A row by itself: thousands of them aren't kept by the session, too; their layers are."""
     row = whole_row(session, kind, id)
-    session.expunge_all()
+    session.expunge(row)
     return row
 
 
