@@ -23,8 +23,8 @@ def untouched(reference):
 
 
 def test_it_is_small_and_sound(untouched, oip_here):
-    assert REFERENCE.stat().st_size <= 45_000_000
-    assert untouched.stat().st_size <= 45_000_000
+    assert REFERENCE.stat().st_size <= 35_000_000
+    assert untouched.stat().st_size <= 35_000_000
     assert "is sound" in oip_here("check", "--db", untouched, check=0).stdout
 
 
