@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,9 +65,10 @@ class ForMaps:
 
     def save(self, path: Path) -> None:
         """Write it into a file, from which a page reads the patterns of its own map only."""
-        arrays = {name: value for name, value in vars(self).items() if name != "liked"}
+        arrays: dict[str, Any] = {f"{_LIKED}{m}": of_map for m, of_map in self.liked.items()}
+        arrays |= {name: value for name, value in vars(self).items() if name != "liked"}
         with path.open("wb") as file:
-            np.savez(file, **arrays, **{f"{_LIKED}{m}": of_map for m, of_map in self.liked.items()})
+            np.savez(file, **arrays)
 
 
 def for_maps(study: Study, maps: Sequence[int]) -> ForMaps:

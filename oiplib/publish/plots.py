@@ -181,8 +181,9 @@ def _plain_logarithm(ax: Axes) -> None:
         ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _new(width: float, height: float, layout: str | None = "constrained") -> Figure:
-    return Figure(figsize=(width, height), dpi=DPI, layout=layout)
+def _new(width: float, height: float, has_margins: bool = False) -> Figure:
+    """A figure that looks for its margins when it is drawn, unless it has its own."""
+    return Figure(figsize=(width, height), dpi=DPI, layout=None if has_margins else "constrained")
 
 
 def training(history: dict[str, list[float]]) -> Panels:
@@ -389,7 +390,7 @@ def reactions(
         Names of the classes.
     """
     # Room for the digits on the left. To let the figure look for it takes as long as to draw it.
-    of_patterns = _new(_PANEL, 2.7, layout=None)
+    of_patterns = _new(_PANEL, 2.7, has_margins=True)
     left = 0.13 + 0.02 * len(f"{counts.max()}")
     of_patterns.subplots_adjust(left=left, right=0.97, bottom=0.19, top=0.83)
     _draw_histogram(_plain_axes(of_patterns), edges, counts, n_silent)
