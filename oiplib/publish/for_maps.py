@@ -18,6 +18,7 @@ import numpy as np
 
 from ..engine.patterns import pattern_images
 from ..errors import OipError
+from ..store import Screening
 from ..study.answers import stored_comparisons
 from ..study.questions import reaction
 from ..study.study import Study
@@ -95,14 +96,18 @@ def for_maps(study: Study, maps: Sequence[int]) -> ForMaps:
 
 def liked_patterns(study: Study, map: int) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the coarse patterns that a map likes best, and its responses to them."""
-    screening = study.screening()
+    return _most_liked(study.screening(), map)
+
+
+def _most_liked(screening: Screening, map: int) -> tuple[np.ndarray, np.ndarray]:
     responses = screening.top_responses[map]
     shown = np.flatnonzero(responses > 0)[:_N_PATTERNS]
     return screening.top_indices[map][shown], responses[shown]
 
 
 def _liked(study: Study, maps: Sequence[int]) -> dict[int, np.ndarray]:
-    numbers = {map: liked_patterns(study, map)[0] for map in maps}
+    screening = study.screening()
+    numbers = {map: _most_liked(screening, map)[0] for map in maps}
     grid, shape = study.spec.scan.grid, study.image_shape
     return {m: pattern_images(grid, of_map, shape) for m, of_map in numbers.items() if len(of_map)}
 
